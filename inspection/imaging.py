@@ -1,0 +1,154 @@
+"""Pictures: reading, first checks, and the one function that makes a model input.
+
+Training, evaluation, golden images and the edge all call `crop`, so that what was evaluated is
+what runs. Whatever changes its output, be it by one grey level, raises `IMAGING_VERSION`; a model
+package names the version it was made with and is refused under another.
+
+Frames are C-contiguous ``uint8`` arrays: (height, width) for monochrome, (height, width, 3) in
+RGB order for colour.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Annotated, cast
+
+# Before cv2 is imported, or it has no effect: OpenCV turned a 49 kB PNG into 1.2 GB when asked.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta, Struct
+from PIL import Image, UnidentifiedImageError
+
+from inspection.errors import ImageError
+from inspection.messages import Reason, Region
+
+IMAGING_VERSION = "1"
+
+MAX_PIXELS = 2**27
+"""Above any industrial camera (134 megapixels), far below what exhausts a small machine."""
+
+DARK_MEAN = 8.0
+BRIGHT_MEAN = 252.0
+FLAT_STD = 2.0
+"""Grey levels of 255. A whole view darker or brighter than this *and* without any contrast shows a
+covered lens, a dead lamp or a saturated sensor, not a part."""
+
+Frame = npt.NDArray[np.uint8]
+
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
+
+cv2.setNumThreads(1)  # one thread a worker; more threads cost more than they give on small crops
+
+
+class CropSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model wants to see of a point: ``width`` x ``height`` pixels with ``channels`` (1 or
+    3), of the region enlarged by ``margin`` times its size on each side."""
+
+    width: Annotated[int, Meta(ge=8, le=2048)]
+    height: Annotated[int, Meta(ge=8, le=2048)]
+    channels: Annotated[int, Meta(ge=1, le=3)]
+    margin: Annotated[float, Meta(ge=0, le=4)] = 0.0
+
+
+def decode(data: bytes) -> Frame:
+    """A frame from the bytes of a JPEG, PNG, BMP or TIFF file with 8 bits a channel.
+
+    Orientation tags are ignored: a camera's pixels are taken as they lie. Raises `ImageError`
+    (IMAGE_UNREADABLE) for anything else, and for files that end early, which some decoders would
+    fill up with grey.
+    """
+    if not data:
+        raise ImageError(Reason.IMAGE_UNREADABLE, "the file is empty")
+    try:
+        # Pillow reads only the header here: format and size are known before memory is spent.
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+            kind, (width, height) = header.format, header.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"no readable image: {error}"[:200]) from None
+    if width * height > MAX_PIXELS:
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"{width} x {height} pixels are too many")
+    end = data.rstrip(b"\0")
+    if (kind == "JPEG" and not end.endswith(b"\xff\xd9")) or (
+        kind == "PNG" and b"IEND" not in data[-16:]
+    ):
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"the {kind} file ends early")
+    try:
+        flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"cannot be decoded: {error}"[:200]) from None
+    if pixels is None:
+        raise ImageError(Reason.IMAGE_UNREADABLE, "cannot be decoded")
+    if pixels.dtype != np.uint8:
+        raise ImageError(
+            Reason.IMAGE_UNREADABLE,
+            f"{pixels.dtype} pixels: 10 to 16 bits need a tone map named in the plan",
+        )
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 3:
+        code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        pixels = cv2.cvtColor(pixels, code)
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def encode_png(frame: Frame) -> bytes:
+    """A lossless PNG of a frame; `decode` gives back the same pixels."""
+    pixels = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) if frame.ndim == 3 else frame
+    done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"cannot encode a frame of {frame.shape}")
+    return data.tobytes()
+
+
+def check_frame(frame: Frame, width_px: int, height_px: int) -> None:
+    """Raises `ImageError` unless the frame has the view's size and shows anything at all."""
+    height, width = frame.shape[:2]
+    if (width, height) != (width_px, height_px):
+        raise ImageError(
+            Reason.IMAGE_WRONG_SIZE,
+            f"{width} x {height} pixels, but the plan's view has {width_px} x {height_px}",
+        )
+    mean, deviation = cv2.meanStdDev(frame.reshape(height, width, -1))
+    level, spread = float(mean.mean()), float(deviation.max())
+    if spread < FLAT_STD and level < DARK_MEAN:
+        raise ImageError(Reason.IMAGE_TOO_DARK, f"all dark: mean grey level {level:.1f} of 255")
+    if spread < FLAT_STD and level > BRIGHT_MEAN:
+        raise ImageError(Reason.IMAGE_TOO_BRIGHT, f"all white: mean grey level {level:.1f} of 255")
+
+
+def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
+    """What the model sees of a region: ``uint8`` of shape (height, width, channels).
+
+    The region, enlarged by its margin, is rounded to whole pixels (half up), cut out with the
+    picture's edge pixels repeated where it reaches outside, and resized by area averaging when it
+    shrinks, bilinearly when it grows, not at all when it fits. Colour becomes grey with the
+    weights of ITU-R BT.601; grey becomes three equal channels.
+    """
+    rows, columns = frame.shape[:2]
+    left = int(np.floor(region.left_px - spec.margin * region.width_px + 0.5))
+    top = int(np.floor(region.top_px - spec.margin * region.height_px + 0.5))
+    right = int(np.floor(region.left_px + (1 + spec.margin) * region.width_px + 0.5))
+    bottom = int(np.floor(region.top_px + (1 + spec.margin) * region.height_px + 0.5))
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    if right <= 0 or bottom <= 0 or left >= columns or top >= rows:
+        raise ValueError(f"region {region} lies outside a frame of {columns} x {rows} pixels")
+    patch = frame[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
+    over = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0))
+    if any(over):
+        patch = cast(Frame, cv2.copyMakeBorder(patch, *over, cv2.BORDER_REPLICATE))
+    if patch.shape[:2] != (spec.height, spec.width):
+        shrinks = patch.shape[0] * patch.shape[1] > spec.height * spec.width
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        patch = cast(Frame, cv2.resize(patch, (spec.width, spec.height), interpolation=how))
+    if patch.ndim == 2:
+        patch = patch[:, :, np.newaxis]
+    if patch.shape[2] == 3 and spec.channels == 1:
+        patch = cast(Frame, cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY))[:, :, np.newaxis]
+    elif patch.shape[2] == 1 and spec.channels == 3:
+        patch = np.repeat(patch, 3, axis=2)
+    return np.ascontiguousarray(patch)

@@ -1,0 +1,462 @@
+"""All that crosses a process boundary, as frozen structs.
+
+Edge and station exchange these as msgpack, the PLC sends and gets the same structs as UTF-8 JSON
+(see `inspection.wire`). Every message carries ``type`` (its name) and ``protocol`` (the major
+version; additions do not change it, because a reader ignores fields it does not know).
+
+Identifiers match `ID_PATTERN`: they become file names and show on pages, so nothing that could be
+a path, markup or a control character is an identifier at all.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+PROTOCOL = 1
+"""Major version of the messages. A peer with another one is refused, never guessed at."""
+
+# `$` would also match before a trailing newline, in Python and only there.
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?![\s\S])"
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
+Score = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Seq = Annotated[int, Meta(ge=1, le=2**53)]
+Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Text = Annotated[str, Meta(max_length=500)]
+
+MAX_POINTS_PER_VIEW = 1000
+MAX_CLASSES = 256
+
+
+class Verdict(enum.StrEnum):
+    """What is said of a point. There is no fifth value; absence is `NOT_INSPECTED`."""
+
+    OK = "OK"
+    NOK = "NOK"
+    REVIEW = "REVIEW"
+    NOT_INSPECTED = "NOT_INSPECTED"
+
+
+class RunVerdict(enum.StrEnum):
+    """What is said of a run."""
+
+    OK = "OK"
+    NOK = "NOK"
+    HOLD = "HOLD"
+
+
+class Severity(enum.StrEnum):
+    """How bad a defect at a point, or of a class, would be; `rank` orders them."""
+
+    MINOR = "minor"
+    MAJOR = "major"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return ("minor", "major", "critical").index(self.value)
+
+
+class Reason(enum.IntEnum):
+    """Why a point has the verdict it has. The numbers are fixed for ever: PLC programs know them."""
+
+    NONE = 0
+    # 1xx: REVIEW and NOK, said by the model and its policy
+    DEFECT = 100
+    UNCERTAIN = 101
+    # 2xx: the picture
+    NO_IMAGE = 200
+    IMAGE_UNREADABLE = 201
+    IMAGE_WRONG_SIZE = 202
+    IMAGE_TOO_DARK = 203
+    IMAGE_TOO_BRIGHT = 204
+    # 3xx: the model
+    MODEL_UNAVAILABLE = 300
+    MODEL_OUTPUT_INVALID = 301
+    MODEL_NOT_RELEASED = 302
+    POLICY_DISAGREES = 303
+    # 4xx: the edge
+    EDGE_NOT_CONNECTED = 400
+    EDGE_LOST = 401
+    EDGE_FAILED = 402
+    # 5xx: the run
+    LATE = 500
+    NOT_TRIGGERED = 501
+    RUN_ENDED = 502
+    STATION_RESTARTED = 503
+    # 6xx: the record
+    RECORD_UNREADABLE = 600
+    RECORD_LOST = 601
+    RECORD_CONFLICT = 602
+
+
+class Fault(enum.IntEnum):
+    """Why the station refuses or holds. The numbers are fixed for ever: PLC programs know them."""
+
+    NONE = 0
+    # 1xx: the request
+    MALFORMED = 100
+    PROTOCOL = 101
+    TOO_LARGE = 102
+    SEQ_REUSED = 103
+    UNKNOWN_PLAN = 110
+    RUN_OPEN = 111
+    UNKNOWN_RUN = 112
+    RUN_CLOSED = 113
+    UNKNOWN_VIEW = 114
+    VIEW_NOT_YOURS = 115
+    NO_VERDICT = 116
+    STALE_VERDICT = 117
+    # 2xx: the station is not ready
+    EDGE_MISSING = 200
+    MODEL_MISSING = 201
+    STORE_FAILED = 202
+    VIEW_FAILED = 203
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """Base of everything sent as one frame."""
+
+    protocol: int = PROTOCOL
+
+
+# ---------------------------------------------------------------- edge and station
+
+
+class Region(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An axis-parallel rectangle in a view, in pixels; (left, top) is the top left corner of the
+    top left pixel, so that a region of the whole picture is (0, 0, width, height)."""
+
+    left_px: Annotated[float, Meta(ge=0, le=1_000_000)]
+    top_px: Annotated[float, Meta(ge=0, le=1_000_000)]
+    width_px: Annotated[float, Meta(gt=0, le=1_000_000)]
+    height_px: Annotated[float, Meta(gt=0, le=1_000_000)]
+
+
+class ModelRef(Struct, frozen=True, kw_only=True):
+    """A released model: the hash of its manifest and the hash of the policy beside it."""
+
+    package: Sha256
+    policy: Sha256
+
+
+class ModelState(Struct, frozen=True, kw_only=True):
+    """A model package an edge was configured with, and whether it may judge with it."""
+
+    name: Id
+    ref: ModelRef | None
+    fault: Text = ""
+
+
+class PointTask(Struct, frozen=True, kw_only=True):
+    """One point an order asks for."""
+
+    point: Id
+    model: Id
+    region: Region
+
+
+class Hello(Message, frozen=True):
+    """An edge opens a session: what its outbox still holds, and what it can do."""
+
+    edge: Id
+    outbox: Hex32
+    nonce: Hex32
+    first_seq: Seq
+    next_seq: Seq
+    cameras: tuple[Id, ...]
+    models: tuple[ModelState, ...]
+
+
+class Welcome(Message, frozen=True):
+    """The station accepts a session. ``committed`` is the last sequence number it has durably;
+    an answer with another nonce belongs to an earlier session and is dropped."""
+
+    station: Id
+    nonce: Hex32
+    committed: Count
+    credit: Count
+
+
+class Results(Message, frozen=True):
+    """Consecutive outbox records from ``first_seq`` on, each an encoded `ViewResult` or `Gap`.
+
+    They stay bytes here, so that one that cannot be read neither blocks nor hides its neighbours.
+    """
+
+    outbox: Hex32
+    nonce: Hex32
+    first_seq: Seq
+    records: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=64)]
+
+
+class Committed(Message, frozen=True):
+    """Everything up to ``committed`` is durable at the station; the outbox may forget it."""
+
+    nonce: Hex32
+    committed: Count
+    credit: Count
+
+
+class Order(Message, frozen=True):
+    """Photograph this view and judge these points. Complete in itself, so that an edge needs no
+    state of its own: ``models`` names, for each model of the points, the only package and policy
+    whose verdict will count."""
+
+    run: Id
+    part: Id
+    plan: Sha256
+    view: Id
+    camera: Id
+    attempt: Seq
+    remaining_ms: Count
+    width_px: Count
+    height_px: Count
+    points: Annotated[tuple[PointTask, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)]
+    models: dict[Id, ModelRef]
+
+
+class FrameTaken(Message, frozen=True):
+    """The picture of an order is in memory; a robot may move. Only a hint: not durable."""
+
+    run: Id
+    view: Id
+    attempt: Seq
+    frame: Text
+
+
+class Ping(Message, frozen=True):
+    """Sent by an edge from its working loop, so that a worker that hangs falls silent."""
+
+    edge: Id
+    nonce: Hex32
+    counter: Count
+    outbox_records: Count
+
+
+class Pong(Message, frozen=True):
+    """The station's answer to a `Ping`."""
+
+    nonce: Hex32
+    counter: Count
+
+
+class Inspected(Struct, frozen=True, kw_only=True, tag_field="is", tag="inspected"):
+    """What model and policy say of a point; ``scores`` in the order of the manifest's classes."""
+
+    point: Id
+    verdict: Verdict
+    reason: Reason
+    finding: Text
+    scores: Annotated[tuple[Score, ...], Meta(min_length=1, max_length=MAX_CLASSES)]
+    model: ModelRef
+    evidence: Sha256 | None = None
+
+
+class Missed(Struct, frozen=True, kw_only=True, tag_field="is", tag="missed"):
+    """A point the plan asked for and nobody could look at."""
+
+    point: Id
+    reason: Reason
+    detail: Text = ""
+    evidence: Sha256 | None = None
+
+
+class ViewResult(Message, frozen=True):
+    """All that came of one order: one outbox record. Exactly one entry for each point ordered."""
+
+    run: Id
+    part: Id
+    plan: Sha256
+    view: Id
+    attempt: Seq
+    edge: Id
+    camera: Id
+    frame: Text
+    captured_ns: Nanoseconds
+    points: Annotated[
+        tuple[Inspected | Missed, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)
+    ]
+
+
+class Gap(Message, frozen=True):
+    """Records of this outbox that are truly gone (a damaged disk); their points stay open."""
+
+    detail: Text
+
+
+class Evidence(Message, frozen=True):
+    """A picture named by results, on its own lane. ``sha256`` is of ``data``."""
+
+    edge: Id
+    sha256: Sha256
+    media_type: Id
+    data: bytes
+
+
+class EvidenceStored(Message, frozen=True):
+    """The picture is stored; the edge may forget it."""
+
+    sha256: Sha256
+
+
+class Refused(Message, frozen=True):
+    """A frame that could not be used, with the code and a sentence for a person."""
+
+    fault: Fault
+    text: Text
+
+
+# ---------------------------------------------------------------- PLC and station
+
+
+class Begin(Message, frozen=True):
+    """A part stands in the station: open a run. Idempotent by (plc, seq)."""
+
+    plc: Id
+    seq: Seq
+    part: Id
+    plan: Id
+
+
+class TriggerView(Message, frozen=True):
+    """The PLC says that the part stands for this view."""
+
+    plc: Id
+    seq: Seq
+    run: Id
+    view: Id
+
+
+class End(Message, frozen=True):
+    """No more pictures: whatever is open becomes NOT_INSPECTED and the verdict is formed."""
+
+    plc: Id
+    seq: Seq
+    run: Id
+
+
+class GetVerdict(Message, frozen=True):
+    """The latest verdict of a run, or, with an empty ``run``, of the part's latest run."""
+
+    plc: Id
+    seq: Seq
+    part: Id
+    run: Id | None = None
+
+
+class Ack(Message, frozen=True):
+    """The PLC has taken this verdict."""
+
+    plc: Id
+    seq: Seq
+    run: Id
+    verdict_seq: Seq
+
+
+class Heartbeat(Message, frozen=True):
+    """The PLC is alive; answered by `Status`."""
+
+    plc: Id
+    counter: Count
+
+
+class Begun(Message, frozen=True):
+    """The run is open and every planned point has its row."""
+
+    seq: Seq
+    run: Id
+    part: Id
+    plan: Id
+    plan_hash: Sha256
+    planned: Count
+    deadline_ms: Count
+
+
+class Acquired(Message, frozen=True):
+    """The picture of the view has been taken: the robot may move."""
+
+    seq: Seq
+    run: Id
+    view: Id
+    frame: Text
+
+
+class Busy(Message, frozen=True):
+    """Accepted and not done yet: ask again with the same sequence number."""
+
+    seq: Seq
+    run: Id
+
+
+class Ended(Message, frozen=True):
+    """The run is closed; its verdict can be asked for."""
+
+    seq: Seq
+    run: Id
+
+
+class PartVerdict(Message, frozen=True):
+    """The answer to `GetVerdict`. While ``result_valid`` exactly one of ``ok``, ``nok`` and
+    ``hold`` is true; anything else is a fault and the PLC holds."""
+
+    seq: Seq
+    run: Id
+    part: Id
+    plan: Id
+    plan_hash: Sha256
+    verdict_seq: Count
+    result_valid: bool
+    ok: bool
+    nok: bool
+    hold: bool
+    planned: Count
+    points_ok: Count
+    points_nok: Count
+    points_review: Count
+    points_not_inspected: Count
+    points_open: Count
+
+
+class VerdictReady(Message, frozen=True):
+    """Unasked, and only a hint: it is time to ask."""
+
+    run: Id
+    part: Id
+    verdict_seq: Seq
+
+
+class Acknowledged(Message, frozen=True):
+    """The acknowledgement of a verdict is on record."""
+
+    seq: Seq
+    run: Id
+    verdict_seq: Seq
+
+
+class Status(Message, frozen=True):
+    """The station is alive. ``ready`` means that a part begun now can become OK; otherwise
+    ``fault`` and ``text`` say what is missing. ``heartbeat`` moves with every answer;
+    ``last_seq`` is the highest sequence number on record for this PLC."""
+
+    counter: Count
+    heartbeat: Count
+    ready: bool
+    fault: Fault
+    text: Text
+    last_seq: Count
+
+
+class Refusal(Message, frozen=True):
+    """The request is not carried out. ``seq`` is 0 where it could not be read."""
+
+    seq: Count
+    fault: Fault
+    text: Text
+    run: Id | None = None

@@ -1,0 +1,224 @@
+"""Model packages: a folder that says what is in it, and is believed only as far as it can prove.
+
+::
+
+    circuit-board/
+      manifest.json    classes, input, imaging version, data and recipe, SHA-256 of every file
+      model.onnx       raw uint8 NHWC in, calibrated class probabilities out
+      golden/          pictures (PNG) and golden.json with the scores they must give
+      CARD.md          what the model saw, how it did, what it does not see
+      policy.json      thresholds; versioned by itself, names the manifest's hash
+
+The hash of ``manifest.json`` is the hash of the package, because it pins every other file but the
+policy. Opening checks the files; `inspection.runtimes.load` replays the golden pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from inspection.errors import PackageError
+from inspection.messages import MAX_CLASSES, Id, ModelRef, Score, Severity, Sha256
+from inspection.policy import Policy, check_policy, read_policy
+
+FORMAT = 1
+MANIFEST, POLICY, MODEL, GOLDEN, CARD = (
+    "manifest.json",
+    "policy.json",
+    "model.onnx",
+    "golden/golden.json",
+    "CARD.md",
+)
+MAX_FILE_BYTES = 1 << 30
+
+
+class ModelClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A class of the model, in the order of its scores; the OK class has no severity."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    severity: Severity | None
+
+
+class ModelInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shape of the graph's ``uint8`` NHWC input, and how much of the surroundings it sees."""
+
+    width: Annotated[int, Meta(ge=8, le=2048)]
+    height: Annotated[int, Meta(ge=8, le=2048)]
+    channels: Annotated[int, Meta(ge=1, le=3)]
+    margin: Annotated[float, Meta(ge=0, le=4)]
+
+
+class VerifiedOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the graph's scores were verified: an execution provider, a processor architecture
+    (``platform.machine()``) and by how much a score may differ there from the golden one."""
+
+    provider: str
+    architecture: str
+    tolerance: Annotated[float, Meta(gt=0, le=0.01)]
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``manifest.json``."""
+
+    format: int
+    name: Id
+    version: Annotated[str, Meta(min_length=1, max_length=64)]
+    task: str
+    """"classifier" is the one task there is."""
+    runtime: str
+    classes: Annotated[tuple[ModelClass, ...], Meta(min_length=2, max_length=MAX_CLASSES)]
+    input: ModelInput
+    input_name: str
+    output_name: str
+    imaging_version: str
+    data_hash: Sha256
+    recipe_hash: Sha256
+    code_version: str
+    created: str
+    metrics: dict[str, object]
+    licences: dict[str, str]
+    """What the weights and the data are licensed under, by what they are."""
+    verified_on: Annotated[tuple[VerifiedOn, ...], Meta(min_length=1)]
+    files: dict[str, Sha256]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def ok_class(self) -> str:
+        return next(entry.name for entry in self.classes if entry.severity is None)
+
+    def severity_of(self, finding: str) -> Severity | None:
+        """Severity of a class by name; None for the OK class and for no finding."""
+        return next((entry.severity for entry in self.classes if entry.name == finding), None)
+
+
+class GoldenImage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model input (PNG under ``golden/``) and the scores it gave when the model was exported."""
+
+    file: str
+    scores: tuple[Score, ...]
+
+
+class GoldenSet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``golden/golden.json``."""
+
+    images: Annotated[tuple[GoldenImage, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package whose files are what its manifest says. ``content`` holds the very bytes that
+    were hashed, so that nothing can change between the check and the use."""
+
+    path: Path
+    manifest: Manifest
+    policy: Policy
+    ref: ModelRef
+    golden: GoldenSet
+    content: Mapping[str, bytes]
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 as 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest of a package folder and its hash, checked in itself; raises `PackageError`."""
+    file = path / MANIFEST
+    try:
+        raw = file.read_bytes()
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (FileNotFoundError, NotADirectoryError):
+        raise PackageError(f"{path}: no model package here ({MANIFEST} is missing)") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise PackageError(f"{file}: {error}") from None
+    if manifest.format != FORMAT:
+        raise PackageError(
+            f"{file}: package format {manifest.format}, this software reads {FORMAT}"
+        )
+    if sum(entry.severity is None for entry in manifest.classes) != 1:
+        raise PackageError(f"{file}: exactly one class must have no severity, the OK class")
+    if len(set(manifest.class_names)) != len(manifest.classes):
+        raise PackageError(f"{file}: a class is named twice")
+    for name in (MODEL, GOLDEN):
+        if name not in manifest.files:
+            raise PackageError(f"{file}: files does not list {name}")
+    return manifest, sha256(raw)
+
+
+def open_package(path: Path) -> Package:
+    """Read and check a whole package.
+
+    Raises `PackageError` where a file is missing, changed, outside the folder, or not listed, and
+    where the policy belongs to another package. Loads no model.
+    """
+    manifest, package_hash = read_manifest(path)
+    content: dict[str, bytes] = {}
+    for name, expected in manifest.files.items():
+        parts = PurePosixPath(name)
+        file = path / name
+        if parts.is_absolute() or ".." in parts.parts or file.is_symlink():
+            raise PackageError(f"{path}: {name!r} leads out of the package")
+        try:
+            if file.stat().st_size > MAX_FILE_BYTES:
+                raise PackageError(f"{file}: larger than a model package may be")
+            data = file.read_bytes()
+        except OSError as error:
+            raise PackageError(f"{file}: listed in the manifest, but {error.strerror}") from None
+        if sha256(data) != expected:
+            raise PackageError(
+                f"{file}: changed since the package was made (its SHA-256 differs from the"
+                " manifest's): fetch the package again"
+            )
+        content[name] = data
+    known = {*manifest.files, MANIFEST, POLICY}
+    present = {
+        entry.relative_to(path).as_posix() for entry in path.rglob("*") if not entry.is_dir()
+    }
+    if stray := sorted(present - known):
+        raise PackageError(f"{path}: {stray[0]!r} is not listed in the manifest: remove it")
+    policy, policy_hash = read_policy(path / POLICY)
+    check_policy(policy, manifest.class_names, package_hash)
+    if policy.ok_class != manifest.ok_class:
+        raise PackageError(f"{path}: policy and manifest name different OK classes")
+    try:
+        golden = msgspec.json.decode(content[GOLDEN], type=GoldenSet)
+    except msgspec.DecodeError as error:
+        raise PackageError(f"{path / GOLDEN}: {error}") from None
+    for image in golden.images:
+        if f"golden/{image.file}" not in content:
+            raise PackageError(
+                f"{path / GOLDEN}: names {image.file!r}, which is not in the package"
+            )
+    ref = ModelRef(package=package_hash, policy=policy_hash)
+    return Package(path, manifest, policy, ref, golden, content)
+
+
+def read_reference(path: Path) -> tuple[Manifest, Policy, ModelRef]:
+    """What a station needs to know of a package to order and to recompute: manifest, policy and
+    their hashes. The graph is neither read nor checked; the edge does that."""
+    manifest, package_hash = read_manifest(path)
+    policy, policy_hash = read_policy(path / POLICY)
+    check_policy(policy, manifest.class_names, package_hash)
+    return manifest, policy, ModelRef(package=package_hash, policy=policy_hash)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of ``manifest.json``; their SHA-256 is the package's hash."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def architecture() -> str:
+    """The processor architecture in the words of a manifest."""
+    return platform.machine()
