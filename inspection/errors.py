@@ -50,7 +50,7 @@ class Problem:
 
 
 class ConfigurationError(InspectionError):
-    """A file a person wrote is wrong. ``problems`` holds every mistake found, not only the first."""
+    """A file a person wrote is wrong. ``problems`` holds every mistake, not only the first."""
 
     def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
         if isinstance(problems, str):

@@ -64,7 +64,7 @@ class Severity(enum.StrEnum):
 
 
 class Reason(enum.IntEnum):
-    """Why a point has the verdict it has. The numbers are fixed for ever: PLC programs know them."""
+    """Why a point has its verdict. The numbers are fixed for ever: PLC programs know them."""
 
     NONE = 0
     # 1xx: REVIEW and NOK, said by the model and its policy
@@ -105,6 +105,7 @@ class Fault(enum.IntEnum):
     PROTOCOL = 101
     TOO_LARGE = 102
     SEQ_REUSED = 103
+    UNKNOWN_SESSION = 104
     UNKNOWN_PLAN = 110
     RUN_OPEN = 111
     UNKNOWN_RUN = 112
@@ -162,8 +163,17 @@ class PointTask(Struct, frozen=True, kw_only=True):
     region: Region
 
 
+class OrderRef(Struct, frozen=True, kw_only=True):
+    """Names one order."""
+
+    run: Id
+    view: Id
+    attempt: Seq
+
+
 class Hello(Message, frozen=True):
-    """An edge opens a session: what its outbox still holds, and what it can do."""
+    """An edge opens a session: what its outbox still holds, what it can do, and which orders it
+    still has in hand (so that the station repeats only those that died with a process)."""
 
     edge: Id
     outbox: Hex32
@@ -172,6 +182,7 @@ class Hello(Message, frozen=True):
     next_seq: Seq
     cameras: tuple[Id, ...]
     models: tuple[ModelState, ...]
+    working: tuple[OrderRef, ...] = ()
 
 
 class Welcome(Message, frozen=True):
@@ -232,12 +243,14 @@ class FrameTaken(Message, frozen=True):
 
 
 class Ping(Message, frozen=True):
-    """Sent by an edge from its working loop, so that a worker that hangs falls silent."""
+    """Sent by an edge from its working loop, so that a worker that hangs falls silent. The station
+    sends an order again that is neither ``working`` nor answered: frames can be lost."""
 
     edge: Id
     nonce: Hex32
     counter: Count
     outbox_records: Count
+    working: tuple[OrderRef, ...] = ()
 
 
 class Pong(Message, frozen=True):
@@ -269,13 +282,16 @@ class Missed(Struct, frozen=True, kw_only=True, tag_field="is", tag="missed"):
 
 
 class ViewResult(Message, frozen=True):
-    """All that came of one order: one outbox record. Exactly one entry for each point ordered."""
+    """All that came of one order: one outbox record. Exactly one entry for each point ordered.
+
+    The station writes records of the same form, with attempt 0, for points nobody looked at.
+    """
 
     run: Id
     part: Id
     plan: Sha256
     view: Id
-    attempt: Seq
+    attempt: Count
     edge: Id
     camera: Id
     frame: Text
@@ -335,7 +351,8 @@ class TriggerView(Message, frozen=True):
 
 
 class End(Message, frozen=True):
-    """No more pictures: whatever is open becomes NOT_INSPECTED and the verdict is formed."""
+    """No more pictures: views not yet triggered become NOT_INSPECTED. The verdict follows as soon
+    as what was photographed is judged, at the deadline at the latest."""
 
     plc: Id
     seq: Seq
@@ -396,7 +413,7 @@ class Busy(Message, frozen=True):
 
 
 class Ended(Message, frozen=True):
-    """The run is closed; its verdict can be asked for."""
+    """No more pictures are taken; the verdict can be asked for."""
 
     seq: Seq
     run: Id

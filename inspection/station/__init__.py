@@ -1,0 +1,1 @@
+"""The controller: sockets around ledger, store and evidence."""

@@ -1,0 +1,53 @@
+"""``inspection station CONFIG``: run a station controller."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+from inspection import log
+from inspection.clock import SystemClock
+from inspection.evidence import EvidenceStore
+from inspection.station.config import database_of, read_station
+from inspection.station.service import Service
+from inspection.station.station import Station
+from inspection.store import Store
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="the station's configuration (TOML)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = read_station(arguments.config)
+    log.configure("station")
+    logger = log.get_logger()
+    clock = SystemClock()
+    store = Store(database_of(config.directory), config.file.station, clock)
+    try:
+        service = Service(config.file.listen)
+        try:
+            station = Station(
+                station_id=config.file.station,
+                plans=config.plans,
+                released=config.released,
+                store=store,
+                evidence=EvidenceStore(config.evidence),
+                clock=clock,
+                edge_timeout_ms=config.file.edge_timeout_ms,
+            )
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: service.stop())
+            logger.info(
+                "station started",
+                station=config.file.station,
+                plans={plan.name: len(plan.points) for plan in config.plans.values()},
+            )
+            service.serve(station)
+            logger.info("station stopped")
+        finally:
+            service.close()
+    finally:
+        store.close()
+    return 0

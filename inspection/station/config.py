@@ -1,0 +1,109 @@
+"""The station's configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from inspection.config import read_config, resolve
+from inspection.errors import ConfigurationError, PackageError, Problem
+from inspection.messages import Id
+from inspection.package import read_reference
+from inspection.plan import Plan, read_plan
+from inspection.station.acceptance import Released
+
+Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^/\s]+:[0-9]{1,5}$")]
+
+
+class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the station listens: ``tcp://127.0.0.1:PORT``."""
+
+    edge: Endpoint
+    evidence: Endpoint
+    plc: Endpoint
+
+
+class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``station.toml``. Paths are relative to the file."""
+
+    station: Id
+    directory: str
+    """Where the station keeps its store, its lock and, unless ``evidence`` says otherwise, its
+    pictures."""
+    listen: Listen
+    plans: Annotated[list[str], Meta(min_length=1)]
+    models: dict[Id, str]
+    """Released model packages by the name that plans use."""
+    evidence: str | None = None
+    """A folder or an fsspec URL."""
+    edge_timeout_ms: Annotated[int, Meta(ge=200, le=60_000)] = 2000
+    """An edge that says nothing for so long is lost."""
+
+
+class StationConfig(Struct, frozen=True, kw_only=True):
+    """A configuration whose every file has been read and checked."""
+
+    file: StationFile
+    directory: Path
+    evidence: str
+    plans: dict[str, Plan]
+    released: dict[str, Released]
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def loopback_only(endpoint: str, file: Path, field: str) -> None:
+    """Refuse an endpoint that another machine can reach: it would be open to anybody."""
+    host = urlsplit(endpoint).netloc.rpartition(":")[0]
+    if host not in LOOPBACK:
+        raise ConfigurationError(
+            Problem(
+                str(file),
+                None,
+                field,
+                f"{endpoint} can be reached from other machines, and connections are not yet"
+                " encrypted: use 127.0.0.1",
+            )
+        )
+
+
+def database_of(directory: Path) -> Path:
+    """Where a station keeps its store under its directory."""
+    return directory / "station.db"
+
+
+def read_station(path: Path) -> StationConfig:
+    """Read a station's configuration with its plans and the references of its models.
+
+    Raises `ConfigurationError` for the first file that is wrong.
+    """
+    file = read_config(path, StationFile)
+    for name in ("edge", "evidence", "plc"):
+        loopback_only(getattr(file.listen, name), path, f"listen.{name}")
+    released = {}
+    for name, folder in file.models.items():
+        try:
+            released[name] = Released(*read_reference(resolve(path, folder)))
+        except PackageError as error:
+            raise ConfigurationError(
+                Problem(str(path), None, f"models.{name}", str(error))
+            ) from None
+    plans: dict[str, Plan] = {}
+    for entry in file.plans:
+        plan = read_plan(resolve(path, entry), models=tuple(released))
+        if plan.name in plans:
+            raise ConfigurationError(
+                Problem(str(path), None, "plans", f"two plans are named {plan.name!r}")
+            )
+        plans[plan.name] = plan
+    directory = resolve(path, file.directory)
+    evidence = file.evidence or str(directory / "evidence")
+    if file.evidence and "://" not in file.evidence:
+        evidence = str(resolve(path, file.evidence))
+    return StationConfig(
+        file=file, directory=directory, evidence=evidence, plans=plans, released=released
+    )

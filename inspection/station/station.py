@@ -1,0 +1,738 @@
+"""The station: what it does with each message, in which order it writes and answers.
+
+`Station.work` takes the frames that have come in since last time, does everything they ask inside
+one transaction, and only after the commit returns the frames to send. Nothing is acknowledged,
+ordered or answered that is not durable; where the commit fails nothing is sent, everything in
+memory is rebuilt from the store, and the peers, unanswered, ask again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from inspection import messages as m
+from inspection import wire
+from inspection.clock import Clock
+from inspection.errors import StoreError, TooLarge, WireError, WrongProtocol
+from inspection.evidence import EvidenceStore
+from inspection.ledger import (
+    Abandoned,
+    AnswersConflict,
+    CloseRun,
+    EdgeGone,
+    EdgeReady,
+    Event,
+    FrameArrived,
+    Instruction,
+    Ledger,
+    PlaceOrder,
+    RecordAbsence,
+    Refuse,
+    RunOpened,
+    RunStopped,
+    Tick,
+    ViewAnswered,
+    ViewState,
+    ViewTriggered,
+)
+from inspection.log import get_logger
+from inspection.messages import Fault, Reason, RunVerdict, Verdict
+from inspection.plan import Plan
+from inspection.station.acceptance import Released, accept
+from inspection.store import Store
+from inspection.store.writer import ALL_VIEWS
+
+CREDIT = 256
+"""Records an edge may have on the way; what is more waits on its disk."""
+
+REPEAT_ORDER_NS = 1_000_000_000
+"""An order that is neither answered nor in hand after so long was lost on the way."""
+
+SECOND_NS = 1_000_000_000
+
+Sent = tuple[str, bytes, bytes]
+"""(socket, peer, frame); the sockets are "edge", "evidence" and "plc"."""
+
+
+@dataclass(slots=True)
+class _Session:
+    """A connected edge."""
+
+    peer: bytes
+    hello: m.Hello
+    committed: int
+    last_seen_ns: int
+    drained: bool = False
+    orders: dict[tuple[str, str, int], tuple[m.Order, int]] = field(default_factory=dict)
+    """Orders on their way or in hand, with the time each was last sent."""
+
+
+class Station:
+    """One station. Raises `StoreError` where the store cannot even be read at the start."""
+
+    def __init__(
+        self,
+        *,
+        station_id: str,
+        plans: Mapping[str, Plan],
+        released: Mapping[str, Released],
+        store: Store,
+        evidence: EvidenceStore,
+        clock: Clock,
+        edge_timeout_ms: int = 2000,
+    ) -> None:
+        self.station_id = station_id
+        self._plans = plans
+        self._released = released
+        self._store = store
+        self._evidence = evidence
+        self._clock = clock
+        self._edge_timeout_ns = edge_timeout_ms * 1_000_000
+        self._log = get_logger()
+        self._sessions: dict[str, _Session] = {}
+        self._plc_peers: dict[str, bytes] = {}
+        self._plc_of_run: dict[str, str] = {}
+        self._heartbeat = 0
+        self._store_fault = ""
+        self._refused_frames = 0
+        self._out: list[Sent] = []
+        self._ledger = Ledger()
+        self._now_ns = clock.monotonic_ns()
+        """The time of everything done in one transaction, so that all of it agrees what is late."""
+        self._restore()
+
+    # -------------------------------------------------------------------------- the outside
+
+    def work(self, frames: Iterable[tuple[str, bytes, bytes]]) -> list[Sent]:
+        """Deal with frames, (socket, peer, frame) each, and with the time that has passed.
+
+        Returns what to send, all of it true and durable. Never raises for what a peer sent.
+        """
+        frames = list(frames)
+        self._now_ns = self._clock.monotonic_ns()
+        self._out = []
+        if self._store_fault and not self._recover():
+            return self._while_broken(frames)
+        try:
+            with self._store.transaction():
+                # First what is overdue, so that nothing late is mistaken for something in time.
+                self._do(Tick())
+                for socket, peer, frame in frames:
+                    self._one(socket, peer, frame)
+                self._watch_edges()
+        except StoreError as error:
+            self._break(error)
+            return self._while_broken(frames)
+        return self._out
+
+    def wait_ns(self) -> int:
+        """How long nothing needs to be done, unless a frame comes in."""
+        now = self._clock.monotonic_ns()
+        deadline = self._ledger.next_deadline_ns()
+        soonest = self._edge_timeout_ns // 4
+        return soonest if deadline is None else max(0, min(soonest, deadline - now))
+
+    def not_ready(self) -> tuple[Fault, str]:
+        """What keeps a part begun now from becoming OK; (NONE, "") where nothing does."""
+        if self._store_fault:
+            return Fault.STORE_FAILED, self._store_fault
+        for plan in self._plans.values():
+            for view in plan.views:
+                session = self._session_with(view.camera)
+                if session is None:
+                    return Fault.EDGE_MISSING, f"no edge with camera {view.camera} is connected"
+                states = {state.name: state for state in session.hello.models}
+                for name in sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}):
+                    state = states.get(name)
+                    edge = session.hello.edge
+                    if state is None or state.ref is None:
+                        why = "is not configured there" if state is None else state.fault
+                        return Fault.MODEL_MISSING, f"edge {edge}: model {name}: {why}"[:500]
+                    if state.ref != self._released[name].ref:
+                        return (
+                            Fault.MODEL_MISSING,
+                            f"edge {edge}: model {name} is another version than released here",
+                        )
+        return Fault.NONE, ""
+
+    # -------------------------------------------------------------------- failure and return
+
+    def _break(self, error: StoreError) -> None:
+        """The store has failed: what is in memory may be ahead of it and is worth nothing."""
+        self._store_fault = str(error)[:500]
+        self._log.error("store failed", fault=self._store_fault)
+        self._sessions.clear()
+        self._out = []
+
+    def _recover(self) -> bool:
+        try:
+            self._restore()
+        except StoreError as error:
+            self._store_fault = str(error)[:500]
+            return False
+        self._log.info("store works again")
+        return True
+
+    def _while_broken(self, frames: list[tuple[str, bytes, bytes]]) -> list[Sent]:
+        """A PLC still gets an answer to its heartbeat: not ready, and why. Nobody gets more."""
+        sent: list[Sent] = []
+        for socket, peer, frame in frames:
+            if socket == "plc":
+                try:
+                    message = wire.PLC_TO_STATION.decode(frame)
+                except WireError:
+                    continue
+                if isinstance(message, m.Heartbeat):
+                    answer = self._status(message, last_seq=0)
+                    sent.append(("plc", peer, wire.STATION_TO_PLC.encode(answer)))
+        return sent
+
+    def _restore(self) -> None:
+        """Rebuild the ledger from what is on record."""
+        self._ledger = Ledger()
+        self._sessions.clear()
+        self._plc_of_run.clear()
+        boot = self._clock.boot_id()
+        with self._store.transaction():
+            runs = self._store.open_runs()
+            for run in runs:
+                self._plc_of_run[run.run] = run.plc
+                # At time zero, so that no deadline strikes before everything on record is back.
+                opened = RunOpened(run.run, run.part, run.plan, run.deadline_mono_ns)
+                self._ledger.handle(opened, 0)
+                for view in sorted(run.triggered - {ALL_VIEWS}):
+                    self._ledger.handle(ViewTriggered(run.run, view), 0)
+                for view, attempt, edge in run.orders:
+                    self._ledger.restore_order(run.run, view, attempt, edge)
+                instructions: list[Instruction] = []
+                for record in run.records:
+                    if not record.late:
+                        answered = ViewAnswered(
+                            run.run, record.view, record.attempt, record.frame, record.entries
+                        )
+                        instructions += self._ledger.handle(answered, 0)
+                if ALL_VIEWS in run.triggered and self._ledger.is_open(run.run):
+                    instructions += self._ledger.handle(RunStopped(run.run), 0)
+                if run.boot_id != boot and self._ledger.is_open(run.run):
+                    # The monotonic clock began anew: nobody knows how much time has passed.
+                    abandoned = Abandoned(run.run, Reason.STATION_RESTARTED)
+                    instructions += self._ledger.handle(abandoned, 0)
+                self._carry_out(instructions)
+            if runs:
+                self._store.add_event("restored", f"went on with {len(runs)} open runs")
+        self._store_fault = ""
+
+    # ------------------------------------------------------------------------------- ledger
+
+    def _do(self, event: Event) -> list[Instruction]:
+        instructions = self._ledger.handle(event, self._now_ns)
+        self._carry_out(instructions)
+        return instructions
+
+    def _carry_out(self, instructions: Iterable[Instruction]) -> None:
+        for instruction in instructions:
+            match instruction:
+                case PlaceOrder():
+                    self._place(instruction)
+                case RecordAbsence():
+                    self._record_absence(instruction)
+                case CloseRun():
+                    self._close(instruction)
+                case Refuse():
+                    pass  # answered by whoever brought the event
+
+    def _place(self, order: PlaceOrder) -> None:
+        self._store.add_order(order.run, order.view, order.attempt, order.edge)
+        plan = self._ledger.plan(order.run)
+        view = plan.view(order.view)
+        wanted = set(order.points)
+        tasks = tuple(
+            m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
+            for p in plan.points_of(order.view)
+            if p.id in wanted
+        )
+        message = m.Order(
+            run=order.run,
+            part=self._ledger.part(order.run),
+            plan=plan.hash,
+            view=view.id,
+            camera=view.camera,
+            attempt=order.attempt,
+            remaining_ms=max(0, self._ledger.deadline_ns(order.run) - self._now_ns) // 1_000_000,
+            width_px=view.width_px,
+            height_px=view.height_px,
+            points=tasks,
+            models={
+                name: self._released[name].ref
+                for name in {task.model for task in tasks}
+                # A plan from before a restart may name a model that is no longer released.
+                if name in self._released
+            },
+        )
+        session = self._sessions[order.edge]
+        session.orders[(order.run, order.view, order.attempt)] = (message, self._now_ns)
+        self._to_edge(session.peer, message)
+
+    def _record_absence(self, absence: RecordAbsence) -> None:
+        answer = m.ViewResult(
+            run=absence.run,
+            part=absence.part,
+            plan=absence.plan_hash,
+            view=absence.view,
+            attempt=0,
+            edge=self.station_id,
+            camera=absence.camera,
+            frame="",
+            captured_ns=self._clock.wall_ns(),
+            points=tuple(m.Missed(point=e.point, reason=e.reason) for e in absence.entries),
+        )
+        raw = wire.RECORD.encode(answer)
+        self._store.add_record(answer, raw, absence.entries, late=False, outbox=None)
+
+    def _close(self, close: CloseRun) -> None:
+        verdict = self._store.add_verdict(close.run, close.verdict, close.balance)
+        facts = self._store.run_facts(close.run)
+        part = facts.part if facts else ""
+        self._log.info(
+            "verdict",
+            run=close.run,
+            part=part,
+            verdict=verdict.verdict.value,
+            verdict_seq=verdict.verdict_seq,
+            planned=close.balance.planned,
+            ok=close.balance.ok,
+            nok=close.balance.nok,
+            review=close.balance.review,
+            not_inspected=close.balance.not_inspected,
+        )
+        for session in self._sessions.values():
+            for ref in [ref for ref in session.orders if ref[0] == close.run]:
+                del session.orders[ref]
+        peer = self._plc_peers.get(self._plc_of_run.pop(close.run, ""))
+        if peer is not None:
+            self._to_plc(
+                peer,
+                m.VerdictReady(run=close.run, part=part, verdict_seq=verdict.verdict_seq),
+            )
+
+    # ------------------------------------------------------------------------------- frames
+
+    def _one(self, socket: str, peer: bytes, frame: bytes) -> None:
+        lane: Any = {
+            "edge": wire.EDGE_TO_STATION,
+            "evidence": wire.EVIDENCE_TO_STATION,
+            "plc": wire.PLC_TO_STATION,
+        }[socket]
+        try:
+            message = lane.decode(frame)
+        except WireError as error:
+            self._refuse_frame(socket, peer, error)
+            return
+        match message:
+            case m.Hello():
+                self._hello(peer, message)
+            case m.Results():
+                self._results(peer, message)
+            case m.Ping():
+                self._ping(peer, message)
+            case m.FrameTaken():
+                self._frame_taken(peer, message)
+            case m.Evidence():
+                self._store_evidence(peer, message)
+            case m.Heartbeat():
+                self._plc_peers[message.plc] = peer
+                last = self._store.last_seq(message.plc)
+                self._to_plc(peer, self._status(message, last))
+            case m.GetVerdict():
+                self._plc_peers[message.plc] = peer
+                self._to_plc(peer, self._verdict(message))
+            case _:
+                self._plc_peers[message.plc] = peer
+                self._request(peer, message)
+
+    def _refuse_frame(self, socket: str, peer: bytes, error: WireError) -> None:
+        """Tell the sender, count it, and write down the first and then every thousandth: garbage
+        must neither stop the line nor fill its disk."""
+        fault = Fault.MALFORMED
+        if isinstance(error, TooLarge):
+            fault = Fault.TOO_LARGE
+        elif isinstance(error, WrongProtocol):
+            fault = Fault.PROTOCOL
+        text = str(error)[:500]
+        if self._refused_frames % 1000 == 0:
+            count = f" ({self._refused_frames + 1} in all)" if self._refused_frames else ""
+            self._store.add_event("frame_refused", f"{socket}: {text}{count}")
+            self._log.warning("frame refused", socket=socket, text=text)
+        self._refused_frames += 1
+        if socket == "edge":
+            self._to_edge(peer, m.Refused(fault=fault, text=text))
+        elif socket == "evidence":
+            self._to_evidence(peer, m.Refused(fault=fault, text=text))
+        else:
+            self._to_plc(peer, m.Refusal(seq=0, fault=fault, text=text))
+
+    def _to_edge(self, peer: bytes, message: Any) -> None:
+        self._out.append(("edge", peer, wire.STATION_TO_EDGE.encode(message)))
+
+    def _to_evidence(self, peer: bytes, message: Any) -> None:
+        self._out.append(("evidence", peer, wire.STATION_TO_EVIDENCE.encode(message)))
+
+    def _to_plc(self, peer: bytes, message: Any) -> None:
+        self._out.append(("plc", peer, wire.STATION_TO_PLC.encode(message)))
+
+    # --------------------------------------------------------------------------------- edges
+
+    def _session_with(self, camera: str) -> _Session | None:
+        """The connected edge with a camera."""
+        return next((s for s in self._sessions.values() if camera in s.hello.cameras), None)
+
+    def _session_of(self, peer: bytes, nonce: str) -> _Session | None:
+        """The session a frame belongs to; a frame of none is answered with a request to say hello
+        (the station was restarted, or a frame of an earlier session was long on the way)."""
+        for session in self._sessions.values():
+            if session.peer == peer and session.hello.nonce == nonce:
+                session.last_seen_ns = self._now_ns
+                return session
+        self._to_edge(peer, m.Refused(fault=Fault.UNKNOWN_SESSION, text="say hello first"))
+        return None
+
+    def _hello(self, peer: bytes, hello: m.Hello) -> None:
+        for other in list(self._sessions.values()):
+            same = other.hello.edge == hello.edge
+            if same and other.hello.outbox == hello.outbox:
+                continue
+            clash = set(other.hello.cameras) & set(hello.cameras)
+            if same or clash:
+                what = f"edge {hello.edge}" if same else f"camera {sorted(clash)[0]}"
+                text = f"{what} is already connected, as edge {other.hello.edge}"
+                self._store.add_event("edge_refused", text)
+                self._to_edge(peer, m.Refused(fault=Fault.EDGE_MISSING, text=text))
+                return
+        committed = self._store.committed(hello.outbox)
+        if hello.first_seq > committed + 1:
+            # The outbox has forgotten what this store never had: a store restored from a backup.
+            lost = f"records {committed + 1} to {hello.first_seq - 1} of its outbox are gone"
+            self._store.add_event("records_lost", f"edge {hello.edge}: {lost}")
+            committed = hello.first_seq - 1
+            self._store.advance_outbox(hello.outbox, hello.edge, committed)
+        known = self._sessions.get(hello.edge)
+        session = _Session(peer, hello, committed, self._now_ns)
+        self._sessions[hello.edge] = session
+        if known is None:
+            self._store.add_event("edge_connected", f"edge {hello.edge} is connected")
+            self._log.info("edge connected", edge=hello.edge, cameras=list(hello.cameras))
+            for state in hello.models:
+                if state.fault:
+                    text = f"edge {hello.edge}: model {state.name}: {state.fault}"
+                    self._store.add_event("model_fault", text)
+        self._to_edge(
+            peer,
+            m.Welcome(
+                station=self.station_id, nonce=hello.nonce, committed=committed, credit=CREDIT
+            ),
+        )
+        self._check_drained(session)
+
+    def _check_drained(self, session: _Session) -> None:
+        """Once everything is read that an edge had in its outbox when it connected, the ledger
+        knows which orders died with an earlier process."""
+        if not session.drained and session.committed >= session.hello.next_seq - 1:
+            session.drained = True
+            hello = session.hello
+            self._do(EdgeReady(hello.edge, hello.cameras, hello.working))
+
+    def _ping(self, peer: bytes, ping: m.Ping) -> None:
+        session = self._session_of(peer, ping.nonce)
+        if session is None:
+            return
+        self._to_edge(peer, m.Pong(nonce=ping.nonce, counter=ping.counter))
+        now = self._now_ns
+        working = {(ref.run, ref.view, ref.attempt) for ref in ping.working}
+        for ref, (order, sent_ns) in list(session.orders.items()):
+            if ref not in working and now - sent_ns >= REPEAT_ORDER_NS:
+                session.orders[ref] = (order, now)
+                self._to_edge(peer, order)
+
+    def _frame_taken(self, peer: bytes, taken: m.FrameTaken) -> None:
+        if any(session.peer == peer for session in self._sessions.values()):
+            self._do(FrameArrived(taken.run, taken.view, taken.attempt, taken.frame))
+
+    def _watch_edges(self) -> None:
+        for edge, session in list(self._sessions.items()):
+            silent = self._now_ns - session.last_seen_ns
+            if silent > self._edge_timeout_ns:
+                del self._sessions[edge]
+                text = f"edge {edge} has been silent for {silent / SECOND_NS:.1f} s"
+                self._store.add_event("edge_lost", text)
+                self._log.warning("edge lost", edge=edge)
+                self._do(EdgeGone(edge))
+
+    def _results(self, peer: bytes, results: m.Results) -> None:
+        session = self._session_of(peer, results.nonce)
+        if session is None or results.outbox != session.hello.outbox:
+            return
+        edge, outbox = session.hello.edge, results.outbox
+        for seq, raw in enumerate(results.records, start=results.first_seq):
+            if seq <= session.committed:
+                known = self._store.digest_at(outbox, seq)
+                if known is not None and known != hashlib.sha256(raw).hexdigest():
+                    text = f"edge {edge} sent record {seq} again with other content"
+                    self._store.add_event("conflict", text)
+                    self._log.error("record changed", edge=edge, seq=seq)
+                continue
+            if seq > session.committed + 1:
+                break  # a batch before this one was lost: the edge goes back to where we stand
+            self._record(edge, outbox, seq, raw)
+            session.committed = seq
+        if session.committed >= results.first_seq:
+            self._store.advance_outbox(outbox, edge, session.committed)
+        self._to_edge(
+            peer, m.Committed(nonce=results.nonce, committed=session.committed, credit=CREDIT)
+        )
+        self._check_drained(session)
+
+    def _record(self, edge: str, outbox: str, seq: int, raw: bytes) -> None:
+        """One record of an outbox: into the ledger, or into quarantine, but never away."""
+        try:
+            answer = wire.RECORD.decode(raw)
+        except WireError as error:
+            self._quarantine(edge, outbox, seq, "unreadable", str(error), raw)
+            return
+        if isinstance(answer, m.Gap):
+            self._quarantine(edge, outbox, seq, "gap", answer.detail, raw)
+            return
+        wrong = self._why_orphan(edge, answer)
+        if wrong:
+            self._quarantine(edge, outbox, seq, "orphan", wrong, raw)
+            return
+        known = self._store.record_digest(answer.run, answer.view, answer.attempt)
+        if known is not None:
+            if known != hashlib.sha256(raw).hexdigest():
+                text = f"a second answer to run {answer.run}, view {answer.view}"
+                self._quarantine(edge, outbox, seq, "conflict", text, raw)
+                points = tuple(point.point for point in answer.points)
+                self._do(AnswersConflict(answer.run, points))
+            return
+        late = not self._ledger.is_open(answer.run)
+        if late:
+            self._late(answer, raw, outbox, seq)
+            return
+        plan = self._ledger.plan(answer.run)
+        expected = self._ledger.open_points(answer.run, answer.view)
+        entries, strangers = accept(answer, plan, self._released, expected)
+        if strangers:
+            text = f"edge {edge} answered for points nobody asked for: {', '.join(strangers[:5])}"
+            self._store.add_event("orphan", text, answer.run)
+        self._store.add_record(answer, raw, entries, late=False, outbox=(outbox, seq))
+        session = self._sessions[edge]
+        session.orders.pop((answer.run, answer.view, answer.attempt), None)
+        self._do(ViewAnswered(answer.run, answer.view, answer.attempt, answer.frame, entries))
+
+    def _why_orphan(self, edge: str, answer: m.ViewResult) -> str:
+        """Why an answer belongs to nothing; empty where it answers an order of ours."""
+        if answer.edge != edge:
+            return f"claims to come from edge {answer.edge}, but came from {edge}"
+        facts = self._store.run_facts(answer.run)
+        if facts is None:
+            return f"run {answer.run} is not known"
+        if (answer.part, answer.plan) != (facts.part, facts.plan_hash):
+            return f"run {answer.run} is of another part or plan"
+        if not self._store.order_exists(answer.run, answer.view, answer.attempt):
+            return f"view {answer.view}, attempt {answer.attempt} was never ordered"
+        return ""
+
+    def _late(self, answer: m.ViewResult, raw: bytes, outbox: str, seq: int) -> None:
+        """After the verdict: kept, flagged, and never part of it. A late defect is told."""
+        plan = self._store.plan(answer.plan)
+        entries, _ = accept(answer, plan, self._released, ()) if plan is not None else ((), ())
+        self._store.add_record(answer, raw, entries, late=True, outbox=(outbox, seq))
+        worst = [e for e in entries if e.verdict in (Verdict.NOK, Verdict.REVIEW)]
+        verdict = self._store.latest_verdict(answer.run)
+        if worst and verdict is not None and verdict.verdict is RunVerdict.OK:
+            text = f"{worst[0].point}: {worst[0].verdict.value}, after the run was OK"
+            self._store.add_event("late_defect", text, answer.run)
+            self._log.error("late defect", run=answer.run, point=worst[0].point)
+
+    def _quarantine(
+        self, edge: str, outbox: str, seq: int, kind: str, text: str, raw: bytes
+    ) -> None:
+        self._store.add_quarantine(edge, outbox, seq, kind, text, raw)
+        self._store.add_event(kind, f"edge {edge}, record {seq}: {text}")
+        self._log.warning("record quarantined", edge=edge, seq=seq, kind=kind, text=text)
+
+    def _store_evidence(self, peer: bytes, evidence: m.Evidence) -> None:
+        try:
+            self._evidence.put(evidence.sha256, evidence.data)
+        except StoreError as error:
+            self._to_evidence(peer, m.Refused(fault=Fault.STORE_FAILED, text=str(error)[:500]))
+            return
+        self._store.add_evidence(
+            evidence.sha256, evidence.edge, evidence.media_type, len(evidence.data)
+        )
+        self._to_evidence(peer, m.EvidenceStored(sha256=evidence.sha256))
+
+    # ----------------------------------------------------------------------------------- PLC
+
+    def _status(self, beat: m.Heartbeat, last_seq: int) -> m.Status:
+        self._heartbeat += 1
+        fault, text = self.not_ready()
+        return m.Status(
+            counter=beat.counter,
+            heartbeat=self._heartbeat,
+            ready=fault is Fault.NONE,
+            fault=fault,
+            text=text,
+            last_seq=last_seq,
+        )
+
+    def _request(self, peer: bytes, request: m.Begin | m.TriggerView | m.End | m.Ack) -> None:
+        """A request that changes something: the same number gets the same answer, for ever."""
+        digest = hashlib.sha256(msgspec.msgpack.encode(request)).hexdigest()
+        known = self._store.request(request.plc, request.seq)
+        if known is not None and known[0] == digest:
+            if known[1] is not None:
+                self._out.append(("plc", peer, known[1]))
+            elif isinstance(request, m.TriggerView):
+                self._to_plc(peer, self._acquired(request))
+            return
+        last = self._store.last_seq(request.plc)
+        if known is not None or request.seq <= last:
+            text = f"sequence number {request.seq} was used before: the next is {last + 1}"
+            self._store.add_event("request_refused", f"PLC {request.plc}: {text}")
+            refusal = m.Refusal(seq=request.seq, fault=Fault.SEQ_REUSED, text=text)
+            self._to_plc(peer, refusal)
+            return
+        answer: Any
+        match request:
+            case m.Begin():
+                answer = self._begin(request)
+            case m.TriggerView():
+                answer = self._trigger(request)
+            case m.End():
+                answer = self._end(request)
+            case m.Ack():
+                answer = self._acknowledge(request)
+        if isinstance(answer, m.Refusal):
+            text = f"PLC {request.plc}, {type(request).__name__}: {answer.text}"
+            self._store.add_event("request_refused", text, answer.run)
+            self._log.warning("request refused", plc=request.plc, text=answer.text)
+        fixed = not isinstance(answer, m.Acquired | m.Busy)
+        frame = wire.STATION_TO_PLC.encode(answer)
+        self._store.add_request(request.plc, request.seq, digest, frame if fixed else None)
+        self._out.append(("plc", peer, frame))
+
+    def _begin(self, begin: m.Begin) -> m.Begun | m.Refusal:
+        plan = self._plans.get(begin.plan)
+        if plan is None:
+            known = ", ".join(sorted(self._plans))
+            text = f"there is no plan {begin.plan}, only {known}"[:500]
+            return m.Refusal(seq=begin.seq, fault=Fault.UNKNOWN_PLAN, text=text)
+        already = self._ledger.run_of_part(begin.part)
+        if already is not None:
+            text = f"part {begin.part} already has the open run {already}"
+            return m.Refusal(seq=begin.seq, fault=Fault.RUN_OPEN, text=text, run=already)
+        run = secrets.token_hex(8)
+        deadline = self._now_ns + plan.deadline_ms * 1_000_000
+        self._store.add_run(run, begin.part, plan, begin.plc, deadline)
+        self._plc_of_run[run] = begin.plc
+        self._do(RunOpened(run, begin.part, plan, deadline))
+        return m.Begun(
+            seq=begin.seq,
+            run=run,
+            part=begin.part,
+            plan=plan.name,
+            plan_hash=plan.hash,
+            planned=len(plan.points),
+            deadline_ms=plan.deadline_ms,
+        )
+
+    def _refusal(self, seq: int, refuse: Refuse) -> m.Refusal:
+        return m.Refusal(seq=seq, fault=refuse.fault, text=refuse.text, run=refuse.run)
+
+    def _no_run(self, seq: int, run: str) -> m.Refusal:
+        known = self._store.run_facts(run) is not None
+        fault = Fault.RUN_CLOSED if known else Fault.UNKNOWN_RUN
+        text = f"run {run} is closed" if known else f"there is no run {run}"
+        return m.Refusal(seq=seq, fault=fault, text=text, run=run if known else None)
+
+    def _trigger(self, request: m.TriggerView) -> m.Acquired | m.Busy | m.Refusal:
+        if not self._ledger.is_open(request.run):
+            return self._no_run(request.seq, request.run)
+        plan = self._ledger.plan(request.run)
+        first = (
+            any(view.id == request.view for view in plan.views)
+            and self._ledger.view_state(request.run, request.view) is ViewState.UNTRIGGERED
+        )
+        if first:
+            self._store.add_trigger(request.run, request.view)
+        for instruction in self._do(ViewTriggered(request.run, request.view)):
+            if isinstance(instruction, Refuse):
+                return self._refusal(request.seq, instruction)
+        return self._acquired(request)
+
+    def _acquired(self, request: m.TriggerView) -> m.Acquired | m.Busy | m.Refusal:
+        """How far a triggered view has come."""
+        run, view = request.run, request.view
+        if not self._ledger.is_open(run):
+            return self._no_run(request.seq, run)
+        frame = self._ledger.frame(run, view)
+        if frame:
+            return m.Acquired(seq=request.seq, run=run, view=view, frame=frame)
+        if self._ledger.view_state(run, view) is ViewState.DONE:
+            text = f"view {view} could not be photographed"
+            return m.Refusal(seq=request.seq, fault=Fault.VIEW_FAILED, text=text, run=run)
+        return m.Busy(seq=request.seq, run=run)
+
+    def _end(self, request: m.End) -> m.Ended | m.Refusal:
+        if not self._ledger.is_open(request.run):
+            if self._store.run_facts(request.run) is None:
+                return self._no_run(request.seq, request.run)
+            return m.Ended(seq=request.seq, run=request.run)
+        self._store.add_trigger(request.run, ALL_VIEWS)
+        self._do(RunStopped(request.run))
+        return m.Ended(seq=request.seq, run=request.run)
+
+    def _verdict(self, request: m.GetVerdict) -> m.PartVerdict | m.Refusal:
+        run = request.run or self._store.latest_run(request.part)
+        facts = None if run is None else self._store.run_facts(run)
+        if facts is None or facts.part != request.part:
+            text = f"there is no run {run or ''} of part {request.part}".replace("  ", " ")
+            return m.Refusal(seq=request.seq, fault=Fault.UNKNOWN_RUN, text=text)
+        stored = self._store.latest_verdict(facts.run)
+        balance = self._ledger.balance(facts.run) if stored is None else stored.balance
+        verdict = None if stored is None else stored.verdict
+        return m.PartVerdict(
+            seq=request.seq,
+            run=facts.run,
+            part=facts.part,
+            plan=facts.plan_name,
+            plan_hash=facts.plan_hash,
+            verdict_seq=0 if stored is None else stored.verdict_seq,
+            result_valid=verdict is not None,
+            ok=verdict is RunVerdict.OK,
+            nok=verdict is RunVerdict.NOK,
+            hold=verdict is RunVerdict.HOLD,
+            planned=balance.planned,
+            points_ok=balance.ok,
+            points_nok=balance.nok,
+            points_review=balance.review,
+            points_not_inspected=balance.not_inspected,
+            points_open=balance.open,
+        )
+
+    def _acknowledge(self, ack: m.Ack) -> m.Acknowledged | m.Refusal:
+        stored = self._store.latest_verdict(ack.run)
+        if stored is None:
+            text = f"run {ack.run} has no verdict"
+            return m.Refusal(seq=ack.seq, fault=Fault.NO_VERDICT, text=text)
+        if stored.verdict_seq != ack.verdict_seq:
+            text = f"the latest verdict of run {ack.run} is {stored.verdict_seq}: ask for it"
+            return m.Refusal(seq=ack.seq, fault=Fault.STALE_VERDICT, text=text, run=ack.run)
+        self._store.acknowledge(ack.verdict_seq, ack.plc)
+        return m.Acknowledged(seq=ack.seq, run=ack.run, verdict_seq=ack.verdict_seq)

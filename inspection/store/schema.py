@@ -1,0 +1,275 @@
+"""The tables. Records are appended and never changed: triggers refuse UPDATE and DELETE on them.
+
+``record`` holds each view's results exactly as they came (`inspection.messages.ViewResult` as
+msgpack), chained per run; ``result`` is the same, one row a point, for questions in SQL. What is
+not a record but a position (how far an outbox has been read) is in ``outbox`` and moves forward
+only.
+
+Times are nanoseconds of the wall clock since 1970 (UTC), for people; no decision is taken on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+_ID = sa.String(64)
+_HASH = sa.String(64)
+
+
+def _station() -> sa.Column[str]:
+    return sa.Column("station_id", _ID, nullable=False)
+
+
+store_info = sa.Table(
+    "store_info",
+    metadata,
+    sa.Column("schema_version", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("software", sa.String(32), nullable=False),
+)
+
+plan = sa.Table(
+    "plan",
+    metadata,
+    sa.Column("plan_hash", _HASH, primary_key=True),
+    _station(),
+    sa.Column("name", _ID, nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("planned", sa.Integer, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("stored_ns", sa.BigInteger, nullable=False),
+)
+"""Every plan that a run was ever opened with, whole."""
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run_id", _ID, nullable=False, unique=True),
+    _station(),
+    sa.Column("part_id", _ID, nullable=False, index=True),
+    sa.Column("plan_hash", _HASH, sa.ForeignKey("plan.plan_hash"), nullable=False),
+    sa.Column("plc_id", _ID, nullable=False),
+    sa.Column("planned", sa.Integer, nullable=False),
+    sa.Column("begun_ns", sa.BigInteger, nullable=False),
+    sa.Column("boot_id", sa.String(64), nullable=False),
+    sa.Column("deadline_mono_ns", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""``deadline_mono_ns`` is on the monotonic clock of the machine start ``boot_id``."""
+
+trigger = sa.Table(
+    "view_trigger",
+    metadata,
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("view_id", _ID, primary_key=True),
+    _station(),
+    sa.Column("triggered_ns", sa.BigInteger, nullable=False),
+)
+"""Views the PLC has asked for; view "*" stands for its word that there are no more."""
+
+order = sa.Table(
+    "view_order",
+    metadata,
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("view_id", _ID, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("edge_id", _ID, nullable=False),
+    sa.Column("ordered_ns", sa.BigInteger, nullable=False),
+)
+
+record = sa.Table(
+    "record",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), nullable=False, index=True),
+    sa.Column("view_id", _ID, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("edge_id", _ID, nullable=False),
+    sa.Column("outbox_id", sa.String(32), nullable=True),
+    sa.Column("outbox_seq", sa.BigInteger, nullable=True),
+    sa.Column("late", sa.Boolean, nullable=False),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("digest", _HASH, nullable=False),
+    sa.Column("chain", _HASH, nullable=False),
+    sa.UniqueConstraint("outbox_id", "outbox_seq"),
+    sqlite_autoincrement=True,
+)
+"""``digest`` is SHA-256 of ``raw``; ``chain`` is SHA-256 of the run's previous ``chain`` (or of its
+run_id) followed by ``digest``: SQLite does not notice a changed byte, this does. Attempt 0 is the
+station's own record of points nobody looked at."""
+sa.Index(
+    "one_answer_an_order",
+    record.c.run_id,
+    record.c.view_id,
+    record.c.attempt,
+    unique=True,
+    sqlite_where=record.c.attempt > 0,
+    postgresql_where=record.c.attempt > 0,
+)
+
+result = sa.Table(
+    "result",
+    metadata,
+    sa.Column("run_id", _ID, primary_key=True),
+    sa.Column("point_id", _ID, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("record", sa.Integer, sa.ForeignKey("record.number"), nullable=False),
+    _station(),
+    sa.Column("view_id", _ID, nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Integer, nullable=False),
+    sa.Column("finding", sa.String(64), nullable=False),
+    sa.Column("class_severity", sa.String(16), nullable=True),
+    sa.Column("detail", sa.String(500), nullable=False),
+    sa.Column("scores", sa.JSON, nullable=True),
+    sa.Column("package_hash", _HASH, nullable=True),
+    sa.Column("policy_hash", _HASH, nullable=True),
+    sa.Column("evidence", _HASH, nullable=True),
+    sa.Column("late", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+verdict = sa.Table(
+    "verdict",
+    metadata,
+    sa.Column("verdict_seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), nullable=False, index=True),
+    _station(),
+    sa.Column("verdict", sa.String(8), nullable=False),
+    sa.Column("planned", sa.Integer, nullable=False),
+    sa.Column("ok", sa.Integer, nullable=False),
+    sa.Column("nok", sa.Integer, nullable=False),
+    sa.Column("review", sa.Integer, nullable=False),
+    sa.Column("not_inspected", sa.Integer, nullable=False),
+    sa.Column("chain", _HASH, nullable=False),
+    sa.Column("formed_ns", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("planned = ok + nok + review + not_inspected", name="law_1"),
+    sa.CheckConstraint("verdict <> 'OK' OR (ok = planned AND planned > 0)", name="ok_is_proved"),
+    sqlite_autoincrement=True,
+)
+"""``chain`` is the head of the run's chain of records that the verdict was formed from."""
+
+acknowledgement = sa.Table(
+    "acknowledgement",
+    metadata,
+    sa.Column("verdict_seq", sa.Integer, sa.ForeignKey("verdict.verdict_seq"), primary_key=True),
+    sa.Column("plc_id", _ID, primary_key=True),
+    _station(),
+    sa.Column("acknowledged_ns", sa.BigInteger, nullable=False),
+)
+
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("plc_id", _ID, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    _station(),
+    sa.Column("digest", _HASH, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=True),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What each PLC asked for and was told, so that the same number gets the same answer again.
+``answer`` is empty where the answer depends on what has happened since (a triggered view)."""
+
+evidence = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("sha256", _HASH, primary_key=True),
+    _station(),
+    sa.Column("edge_id", _ID, nullable=False),
+    sa.Column("media_type", _ID, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("stored_ns", sa.BigInteger, nullable=False),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("edge_id", _ID, nullable=False),
+    sa.Column("outbox_id", sa.String(32), nullable=False),
+    sa.Column("outbox_seq", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("text", sa.String(500), nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Records that count for nothing but are kept: ``unreadable``, ``gap``, ``orphan`` (of no known
+run or order), ``conflict`` (another answer to an order already answered)."""
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("run_id", _ID, nullable=True),
+    sa.Column("text", sa.String(500), nullable=False),
+    sa.Column("happened_ns", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What a person should know of: starts, refusals, lost edges, late defects, damage."""
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("outbox_id", sa.String(32), primary_key=True),
+    _station(),
+    sa.Column("edge_id", _ID, nullable=False),
+    sa.Column("committed", sa.BigInteger, nullable=False),
+)
+"""How far each outbox has been read: moved in the transaction that stores what was read."""
+
+APPEND_ONLY = (
+    store_info,
+    plan,
+    run,
+    trigger,
+    order,
+    record,
+    result,
+    verdict,
+    acknowledgement,
+    request,
+    evidence,
+    quarantine,
+    event,
+)
+
+_ddl: Callable[[str], Any] = sa.DDL  # SQLAlchemy leaves its constructor untyped
+
+for _table in APPEND_ONLY:
+    for _action in ("UPDATE", "DELETE"):
+        sa.event.listen(
+            _table,
+            "after_create",
+            _ddl(
+                f"CREATE TRIGGER {_table.name}_no_{_action.lower()} BEFORE {_action}"
+                f" ON {_table.name}"
+                f" BEGIN SELECT RAISE(ABORT, '{_table.name} is append-only'); END"
+            ).execute_if(dialect="sqlite"),
+        )
+sa.event.listen(
+    outbox,
+    "after_create",
+    _ddl(
+        "CREATE TRIGGER outbox_forward BEFORE UPDATE ON outbox"
+        " WHEN NEW.committed < OLD.committed"
+        " BEGIN SELECT RAISE(ABORT, 'an outbox is only read forward'); END"
+    ).execute_if(dialect="sqlite"),
+)

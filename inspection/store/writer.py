@@ -1,0 +1,630 @@
+"""The one writer.
+
+Everything is written inside `Store.transaction`: what belongs together is committed together, and
+only after that may anybody be told. If a commit fails, nothing of it is there, a `StoreError` says
+so, and the caller must rebuild what it holds in memory from what is on record.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from inspection import __version__
+from inspection.clock import Clock
+from inspection.errors import StoreError
+from inspection.ledger import Balance, Entry
+from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity, Verdict, ViewResult
+from inspection.plan import Plan, decode_plan, encode_plan
+from inspection.store import schema
+from inspection.store.database import open_for_writing
+
+ALL_VIEWS = "*"
+"""In ``view_trigger``: the PLC's word that there are no more views."""
+
+
+def chain_start(run: str) -> str:
+    """The head of an empty chain of records."""
+    return hashlib.sha256(run.encode()).hexdigest()
+
+
+def chain_next(head: str, digest: str) -> str:
+    """The head after one more record."""
+    return hashlib.sha256((head + digest).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """One record of a run, with what it says of each point and where its order stood."""
+
+    view: str
+    attempt: int
+    frame: str
+    edge: str
+    late: bool
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run that has no verdict yet, with everything on record about it, in order."""
+
+    run: str
+    part: str
+    plan: Plan
+    plc: str
+    boot_id: str
+    deadline_mono_ns: int
+    triggered: frozenset[str]
+    orders: tuple[tuple[str, int, str], ...]
+    """(view, attempt, edge)"""
+    records: tuple[StoredRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVerdict:
+    """The latest verdict of a run."""
+
+    verdict_seq: int
+    run: str
+    verdict: RunVerdict
+    balance: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What never changes about a run."""
+
+    run: str
+    part: str
+    plan_name: str
+    plan_hash: str
+    planned: int
+
+
+class Store:
+    """One station's records in one SQLite file.
+
+    Raises `StoreError` where the file belongs to another station, has another schema version, is
+    damaged or is open in another station process.
+    """
+
+    def __init__(self, path: Path, station_id: str, clock: Clock) -> None:
+        self.path = path
+        self.station_id = station_id
+        self._clock = clock
+        self._connection: sa.Connection | None = None
+        self._lock = self._take_lock(path)
+        self._engine = open_for_writing(path)
+        self._heads: dict[str, str] = {}
+        self._records: list[dict[str, Any]] = []
+        self._results: list[dict[str, Any]] = []
+        try:
+            self._open()
+        except (sqlite3.Error, DatabaseError) as error:
+            self.close()
+            raise StoreError(f"{path}: cannot be opened: {_first_line(error)}") from None
+        except StoreError:
+            self.close()
+            raise
+
+    @staticmethod
+    def _take_lock(path: Path) -> int:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"{path.parent}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StoreError(f"{path}: another station has this store open") from None
+        return lock
+
+    def _open(self) -> None:
+        with self._engine.connect() as connection:
+            known = set(sa.inspect(connection).get_table_names())
+            if known and "store_info" not in known:
+                raise StoreError(f"{self.path}: is a database, but not of this system")
+            if not known:
+                schema.metadata.create_all(connection)
+                info: dict[str, Any] = {
+                    "schema_version": schema.SCHEMA_VERSION,
+                    "station_id": self.station_id,
+                    "created_ns": self._clock.wall_ns(),
+                    "software": __version__,
+                }
+                connection.execute(schema.store_info.insert(), info)
+                connection.commit()
+            found = connection.execute(
+                sa.select(schema.store_info.c.schema_version, schema.store_info.c.station_id)
+            ).one()
+            if found.schema_version != schema.SCHEMA_VERSION:
+                raise StoreError(
+                    f"{self.path}: has schema version {found.schema_version}, this software"
+                    f" {schema.SCHEMA_VERSION}: use the version that made it, or a new file"
+                )
+            if found.station_id != self.station_id:
+                raise StoreError(
+                    f"{self.path}: belongs to station {found.station_id}, not {self.station_id}"
+                )
+            check = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if check != "ok":
+                raise StoreError(f"{self.path}: is damaged ({check}): restore a backup")
+            last = connection.execute(sa.select(sa.func.max(schema.record.c.number))).scalar()
+            self._next_record = (last or 0) + 1
+            connection.rollback()
+
+    def close(self) -> None:
+        """Close the file and let another station have it."""
+        self._engine.dispose()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # -------------------------------------------------------------------------- transaction
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything written inside is committed together on leaving, or not at all.
+
+        Raises `StoreError` where that fails; the store itself can be used again.
+        """
+        next_record = self._next_record
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                self._connection = connection
+                yield
+                self._flush()
+        except BaseException as error:
+            self._next_record = next_record
+            self._records.clear()
+            self._results.clear()
+            self._heads.clear()
+            if isinstance(error, sqlite3.Error | DatabaseError):
+                raise StoreError(f"{self.path}: {_first_line(error)}") from error
+            raise
+        finally:
+            self._connection = None
+
+    @property
+    def _db(self) -> sa.Connection:
+        if self._connection is None:
+            raise RuntimeError("the store is read and written inside a transaction only")
+        return self._connection
+
+    def _flush(self) -> None:
+        if self._records:
+            self._db.execute(schema.record.insert(), self._records)
+            self._records.clear()
+        if self._results:
+            self._db.execute(schema.result.insert(), self._results)
+            self._results.clear()
+
+    def _insert(self, table: sa.Table, **values: Any) -> None:
+        self._db.execute(table.insert(), {"station_id": self.station_id, **values})
+
+    # ------------------------------------------------------------------------------ writing
+
+    def add_run(self, run: str, part: str, plan: Plan, plc: str, deadline_mono_ns: int) -> None:
+        """A run is open; its planned points are those of the plan stored with it."""
+        known = self._db.execute(
+            sa.select(schema.plan.c.plan_hash).where(schema.plan.c.plan_hash == plan.hash)
+        ).first()
+        if known is None:
+            self._insert(
+                schema.plan,
+                plan_hash=plan.hash,
+                name=plan.name,
+                version=plan.version,
+                planned=len(plan.points),
+                document=encode_plan(plan),
+                stored_ns=self._clock.wall_ns(),
+            )
+        self._insert(
+            schema.run,
+            run_id=run,
+            part_id=part,
+            plan_hash=plan.hash,
+            plc_id=plc,
+            planned=len(plan.points),
+            begun_ns=self._clock.wall_ns(),
+            boot_id=self._clock.boot_id(),
+            deadline_mono_ns=deadline_mono_ns,
+        )
+
+    def add_trigger(self, run: str, view: str) -> None:
+        """The PLC has asked for a view, or said that there are no more (`ALL_VIEWS`)."""
+        self._insert(schema.trigger, run_id=run, view_id=view, triggered_ns=self._clock.wall_ns())
+
+    def add_order(self, run: str, view: str, attempt: int, edge: str) -> None:
+        """An order is about to be sent; its attempt number is spent from here on."""
+        self._insert(
+            schema.order,
+            run_id=run,
+            view_id=view,
+            attempt=attempt,
+            edge_id=edge,
+            ordered_ns=self._clock.wall_ns(),
+        )
+
+    def add_record(
+        self,
+        answer: ViewResult,
+        raw: bytes,
+        entries: Sequence[Entry],
+        *,
+        late: bool,
+        outbox: tuple[str, int] | None,
+    ) -> None:
+        """A view's results as they came (``raw``), and what the station makes of each point.
+
+        ``outbox`` is where they came from: (outbox_id, sequence number); None for the station's
+        own records of absence.
+        """
+        number, self._next_record = self._next_record, self._next_record + 1
+        digest = hashlib.sha256(raw).hexdigest()
+        head = self._heads.get(answer.run) or self._stored_head(answer.run)
+        self._heads[answer.run] = head = chain_next(head, digest)
+        self._records.append(
+            {
+                "number": number,
+                "station_id": self.station_id,
+                "run_id": answer.run,
+                "view_id": answer.view,
+                "attempt": answer.attempt,
+                "edge_id": answer.edge,
+                "outbox_id": outbox[0] if outbox else None,
+                "outbox_seq": outbox[1] if outbox else None,
+                "late": late,
+                "received_ns": self._clock.wall_ns(),
+                "raw": raw,
+                "digest": digest,
+                "chain": head,
+            }
+        )
+        said = {point.point: point for point in answer.points}
+        for entry in entries:
+            point = said.get(entry.point)
+            seen = point if isinstance(point, Inspected) else None
+            self._results.append(
+                {
+                    "run_id": answer.run,
+                    "point_id": entry.point,
+                    "attempt": answer.attempt,
+                    "record": number,
+                    "station_id": self.station_id,
+                    "view_id": answer.view,
+                    "verdict": entry.verdict.value,
+                    "reason": int(entry.reason),
+                    "finding": entry.finding,
+                    "class_severity": entry.class_severity and entry.class_severity.value,
+                    "detail": point.detail if isinstance(point, Missed) else "",
+                    "scores": None if seen is None else list(seen.scores),
+                    "package_hash": None if seen is None else seen.model.package,
+                    "policy_hash": None if seen is None else seen.model.policy,
+                    "evidence": None if point is None else point.evidence,
+                    "late": late,
+                }
+            )
+
+    def _stored_head(self, run: str) -> str:
+        self._flush()
+        head = self._db.execute(
+            sa.select(schema.record.c.chain)
+            .where(schema.record.c.run_id == run)
+            .order_by(schema.record.c.number.desc())
+            .limit(1)
+        ).scalar()
+        return chain_start(run) if head is None else str(head)
+
+    def advance_outbox(self, outbox: str, edge: str, committed: int) -> None:
+        """Everything up to ``committed`` of this outbox has been dealt with."""
+        table = schema.outbox
+        moved = self._db.execute(
+            table.update().where(table.c.outbox_id == outbox).values(committed=committed)
+        )
+        if not moved.rowcount:
+            self._insert(table, outbox_id=outbox, edge_id=edge, committed=committed)
+
+    def add_verdict(self, run: str, verdict: RunVerdict, balance: Balance) -> StoredVerdict:
+        """A verdict on a run, numbered higher than every verdict before it.
+
+        The run's chain of records is recomputed from the bytes on disk first; where it does not
+        hold, the verdict is HOLD whatever the ledger says, and an event tells why.
+        """
+        self._flush()
+        head = self.check_chain(run)
+        if head is None:
+            verdict = RunVerdict.HOLD
+            head = ""
+            self.add_event("chain_broken", "stored results were changed: verdict is HOLD", run)
+        done = self._db.execute(
+            schema.verdict.insert().returning(schema.verdict.c.verdict_seq),
+            {
+                "run_id": run,
+                "station_id": self.station_id,
+                "verdict": verdict.value,
+                "planned": balance.planned,
+                "ok": balance.ok,
+                "nok": balance.nok,
+                "review": balance.review,
+                "not_inspected": balance.not_inspected,
+                "chain": head,
+                "formed_ns": self._clock.wall_ns(),
+            },
+        )
+        self._heads.pop(run, None)
+        return StoredVerdict(int(done.scalar_one()), run, verdict, balance)
+
+    def check_chain(self, run: str) -> str | None:
+        """The head of a run's chain, recomputed from the stored bytes; None where it is broken."""
+        self._flush()
+        head = chain_start(run)
+        for row in self._db.execute(
+            sa.select(schema.record.c.raw, schema.record.c.digest, schema.record.c.chain)
+            .where(schema.record.c.run_id == run)
+            .order_by(schema.record.c.number)
+        ):
+            digest = hashlib.sha256(row.raw).hexdigest()
+            head = chain_next(head, digest)
+            if digest != row.digest or head != row.chain:
+                return None
+        return head
+
+    def acknowledge(self, verdict_seq: int, plc: str) -> None:
+        """A PLC has taken a verdict; said again, it changes nothing."""
+        self._db.execute(
+            schema.acknowledgement.insert().prefix_with("OR IGNORE", dialect="sqlite"),
+            {
+                "verdict_seq": verdict_seq,
+                "plc_id": plc,
+                "station_id": self.station_id,
+                "acknowledged_ns": self._clock.wall_ns(),
+            },
+        )
+
+    def add_request(self, plc: str, seq: int, digest: str, answer: bytes | None) -> None:
+        """What a PLC asked under a sequence number, and the answer it was given."""
+        self._insert(
+            schema.request,
+            plc_id=plc,
+            seq=seq,
+            digest=digest,
+            answer=answer,
+            received_ns=self._clock.wall_ns(),
+        )
+
+    def add_evidence(self, sha256: str, edge: str, media_type: str, size: int) -> None:
+        """A picture is stored; said again, it changes nothing."""
+        self._db.execute(
+            schema.evidence.insert().prefix_with("OR IGNORE", dialect="sqlite"),
+            {
+                "sha256": sha256,
+                "station_id": self.station_id,
+                "edge_id": edge,
+                "media_type": media_type,
+                "bytes": size,
+                "stored_ns": self._clock.wall_ns(),
+            },
+        )
+
+    def add_quarantine(
+        self, edge: str, outbox: str, seq: int, kind: str, text: str, raw: bytes
+    ) -> None:
+        """A record that counts for nothing, kept whole."""
+        self._insert(
+            schema.quarantine,
+            edge_id=edge,
+            outbox_id=outbox,
+            outbox_seq=seq,
+            kind=kind,
+            text=text[:500],
+            raw=raw,
+            received_ns=self._clock.wall_ns(),
+        )
+
+    def add_event(self, kind: str, text: str, run: str | None = None) -> None:
+        """Something a person should know of."""
+        self._insert(
+            schema.event, kind=kind, run_id=run, text=text[:500], happened_ns=self._clock.wall_ns()
+        )
+
+    # ------------------------------------------------------------------------------ reading
+
+    def committed(self, outbox: str) -> int:
+        """The last sequence number of an outbox that has been dealt with; 0 where none has."""
+        found = self._db.execute(
+            sa.select(schema.outbox.c.committed).where(schema.outbox.c.outbox_id == outbox)
+        ).scalar()
+        return int(found or 0)
+
+    def record_digest(self, run: str, view: str, attempt: int) -> str | None:
+        """SHA-256 of the record that answered an order, None where nothing has."""
+        self._flush()
+        found = self._db.execute(
+            sa.select(schema.record.c.digest).where(
+                schema.record.c.run_id == run,
+                schema.record.c.view_id == view,
+                schema.record.c.attempt == attempt,
+            )
+        ).scalar()
+        return None if found is None else str(found)
+
+    def digest_at(self, outbox: str, seq: int) -> str | None:
+        """SHA-256 of what came under a sequence number, None where that is not on record."""
+        self._flush()
+        found = self._db.execute(
+            sa.select(schema.record.c.digest).where(
+                schema.record.c.outbox_id == outbox, schema.record.c.outbox_seq == seq
+            )
+        ).scalar()
+        if found is None:
+            raw = self._db.execute(
+                sa.select(schema.quarantine.c.raw).where(
+                    schema.quarantine.c.outbox_id == outbox, schema.quarantine.c.outbox_seq == seq
+                )
+            ).scalar()
+            found = None if raw is None else hashlib.sha256(raw).hexdigest()
+        return None if found is None else str(found)
+
+    def order_exists(self, run: str, view: str, attempt: int) -> bool:
+        """Whether the station ever placed this order."""
+        return (
+            self._db.execute(
+                sa.select(schema.order.c.attempt).where(
+                    schema.order.c.run_id == run,
+                    schema.order.c.view_id == view,
+                    schema.order.c.attempt == attempt,
+                )
+            ).first()
+            is not None
+        )
+
+    def run_facts(self, run: str) -> RunFacts | None:
+        """What is on record about a run, None where there is no such run."""
+        row = self._db.execute(
+            sa.select(
+                schema.run.c.run_id,
+                schema.run.c.part_id,
+                schema.plan.c.name,
+                schema.plan.c.plan_hash,
+                schema.run.c.planned,
+            )
+            .join_from(schema.run, schema.plan)
+            .where(schema.run.c.run_id == run)
+        ).first()
+        return None if row is None else RunFacts(*row)
+
+    def plan(self, plan_hash: str) -> Plan | None:
+        """A plan that some run was opened with."""
+        document = self._db.execute(
+            sa.select(schema.plan.c.document).where(schema.plan.c.plan_hash == plan_hash)
+        ).scalar()
+        return None if document is None else decode_plan(document)
+
+    def latest_run(self, part: str) -> str | None:
+        """The latest run of a part."""
+        found = self._db.execute(
+            sa.select(schema.run.c.run_id)
+            .where(schema.run.c.part_id == part)
+            .order_by(schema.run.c.number.desc())
+            .limit(1)
+        ).scalar()
+        return None if found is None else str(found)
+
+    def latest_verdict(self, run: str) -> StoredVerdict | None:
+        """The latest verdict of a run, None while it has none."""
+        row = self._db.execute(
+            sa.select(schema.verdict)
+            .where(schema.verdict.c.run_id == run)
+            .order_by(schema.verdict.c.verdict_seq.desc())
+            .limit(1)
+        ).first()
+        if row is None:
+            return None
+        balance = Balance(row.planned, row.ok, row.nok, row.review, row.not_inspected, open=0)
+        return StoredVerdict(row.verdict_seq, run, RunVerdict(row.verdict), balance)
+
+    def request(self, plc: str, seq: int) -> tuple[str, bytes | None] | None:
+        """(digest of the request, stored answer) of a sequence number, None where it is new."""
+        row = self._db.execute(
+            sa.select(schema.request.c.digest, schema.request.c.answer).where(
+                schema.request.c.plc_id == plc, schema.request.c.seq == seq
+            )
+        ).first()
+        return None if row is None else (row.digest, row.answer)
+
+    def last_seq(self, plc: str) -> int:
+        """The highest sequence number a PLC has used, 0 where it has used none."""
+        found = self._db.execute(
+            sa.select(sa.func.max(schema.request.c.seq)).where(schema.request.c.plc_id == plc)
+        ).scalar()
+        return int(found or 0)
+
+    def open_runs(self) -> list[StoredRun]:
+        """Every run without a verdict, oldest first: what a station that starts must go on with."""
+        self._flush()
+        db = self._db
+        judged = sa.select(schema.verdict.c.run_id)
+        runs = db.execute(
+            sa.select(schema.run, schema.plan.c.document)
+            .join_from(schema.run, schema.plan)
+            .where(schema.run.c.run_id.not_in(judged))
+            .order_by(schema.run.c.number)
+        ).all()
+        return [
+            StoredRun(
+                run=row.run_id,
+                part=row.part_id,
+                plan=decode_plan(row.document),
+                plc=row.plc_id,
+                boot_id=row.boot_id,
+                deadline_mono_ns=row.deadline_mono_ns,
+                triggered=frozenset(
+                    db.execute(
+                        sa.select(schema.trigger.c.view_id).where(
+                            schema.trigger.c.run_id == row.run_id
+                        )
+                    ).scalars()
+                ),
+                orders=tuple(
+                    (entry.view_id, entry.attempt, entry.edge_id)
+                    for entry in db.execute(
+                        sa.select(schema.order)
+                        .where(schema.order.c.run_id == row.run_id)
+                        .order_by(schema.order.c.view_id, schema.order.c.attempt)
+                    )
+                ),
+                records=self._stored_records(row.run_id),
+            )
+            for row in runs
+        ]
+
+    def _stored_records(self, run: str) -> tuple[StoredRecord, ...]:
+        entries: dict[int, list[Entry]] = {}
+        for row in self._db.execute(sa.select(schema.result).where(schema.result.c.run_id == run)):
+            entries.setdefault(row.record, []).append(entry_of(row))
+        return tuple(
+            StoredRecord(
+                view=row.view_id,
+                attempt=row.attempt,
+                frame=msgspec.msgpack.decode(row.raw, type=ViewResult).frame,
+                edge=row.edge_id,
+                late=row.late,
+                entries=tuple(entries.get(row.number, ())),
+            )
+            for row in self._db.execute(
+                sa.select(schema.record)
+                .where(schema.record.c.run_id == run)
+                .order_by(schema.record.c.number)
+            )
+        )
+
+
+def entry_of(row: Any) -> Entry:
+    """A row of ``result`` as a line of the ledger."""
+    return Entry(
+        point=row.point_id,
+        verdict=Verdict(row.verdict),
+        reason=Reason(row.reason),
+        finding=row.finding,
+        class_severity=None if row.class_severity is None else Severity(row.class_severity),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """The driver's own words, without SQLAlchemy's statement and background link."""
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
