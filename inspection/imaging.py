@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
+import zlib
 from typing import Annotated, cast
 
 # Before cv2 is imported, or it has no effect: OpenCV turned a 49 kB PNG into 1.2 GB when asked.
@@ -41,7 +43,11 @@ Frame = npt.NDArray[np.uint8]
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
 cv2.setNumThreads(1)  # one thread a worker; more threads cost more than they give on small crops
+# What is wrong with a picture is said by the `ImageError`, not by a line on stderr as well.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class CropSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,24 +64,18 @@ def decode(data: bytes) -> Frame:
     """A frame from the bytes of a JPEG, PNG, BMP or TIFF file with 8 bits a channel.
 
     Orientation tags are ignored: a camera's pixels are taken as they lie. Raises `ImageError`
-    (IMAGE_UNREADABLE) for anything else, and for files that end early, which some decoders would
-    fill up with grey.
+    (IMAGE_UNREADABLE) for anything else, for files that end early, which some decoders would fill
+    up with grey, and for damage that the format can show: any byte of a PNG, compressed TIFF data
+    that make no sense. JPEG, BMP and most TIFF carry no checksum; for changed bytes within them
+    there is only the hash that travels with the picture.
     """
     if not data:
         raise ImageError(Reason.IMAGE_UNREADABLE, "the file is empty")
-    try:
-        # Pillow reads only the header here: format and size are known before memory is spent.
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
-            kind, (width, height) = header.format, header.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise ImageError(Reason.IMAGE_UNREADABLE, f"no readable image: {error}"[:200]) from None
-    if width * height > MAX_PIXELS:
-        raise ImageError(Reason.IMAGE_UNREADABLE, f"{width} x {height} pixels are too many")
-    end = data.rstrip(b"\0")
-    if (kind == "JPEG" and not end.endswith(b"\xff\xd9")) or (
-        kind == "PNG" and b"IEND" not in data[-16:]
-    ):
-        raise ImageError(Reason.IMAGE_UNREADABLE, f"the {kind} file ends early")
+    kind = _check_header(data)
+    if kind == "JPEG" and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ImageError(Reason.IMAGE_UNREADABLE, "the JPEG file does not end with its end marker")
+    if kind == "PNG":
+        _check_png(data)
     try:
         flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -94,6 +94,49 @@ def decode(data: bytes) -> Frame:
         code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
         pixels = cv2.cvtColor(pixels, code)
     return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _check_header(data: bytes) -> str:
+    """The format of a file whose header is sound, known before memory is spent on its pixels."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures and odd tags; here such a file is taken or refused.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+                kind, (width, height) = header.format, header.size
+                if kind not in _FORMATS:
+                    # Several pictures in one file, as phones and stereo cameras write.
+                    raise ImageError(Reason.IMAGE_UNREADABLE, f"{kind} files are not read")
+                if width * height > MAX_PIXELS:
+                    raise ImageError(
+                        Reason.IMAGE_UNREADABLE, f"{width} x {height} pixels are too many"
+                    )
+                if kind == "TIFF" and header.info.get("compression") != "raw":
+                    # OpenCV keeps whatever was in memory where compressed data are damaged.
+                    header.load()
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            Reason.IMAGE_UNREADABLE, f"no {', '.join(_FORMATS)} file, or its header is damaged"
+        ) from None
+    except Exception as error:  # noqa: BLE001  Pillow's readers raise whatever a bad header makes them
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"no readable image: {error}"[:200]) from None
+    return kind
+
+
+def _check_png(data: bytes) -> None:
+    """Every chunk whole and with the right checksum, up to the end chunk."""
+    view = memoryview(data)
+    offset, name = len(_PNG_SIGNATURE), b""
+    while name != b"IEND":
+        length = int.from_bytes(view[offset : offset + 4], "big")
+        name, end = bytes(view[offset + 4 : offset + 8]), offset + 12 + length
+        if end > len(data):
+            raise ImageError(Reason.IMAGE_UNREADABLE, "the PNG file ends early")
+        if zlib.crc32(view[offset + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise ImageError(Reason.IMAGE_UNREADABLE, "the PNG file is damaged (checksum)")
+        offset = end
 
 
 def encode_png(frame: Frame) -> bytes:

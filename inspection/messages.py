@@ -31,7 +31,7 @@ Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=500)]
 
 MAX_POINTS_PER_VIEW = 1000
-MAX_CLASSES = 256
+MAX_CLASSES = 200
 
 
 class Verdict(enum.StrEnum):
@@ -227,8 +227,8 @@ class Order(Message, frozen=True):
     camera: Id
     attempt: Seq
     remaining_ms: Count
-    width_px: Count
-    height_px: Count
+    width_px: Seq
+    height_px: Seq
     points: Annotated[tuple[PointTask, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)]
     models: dict[Id, ModelRef]
 
@@ -360,7 +360,7 @@ class End(Message, frozen=True):
 
 
 class GetVerdict(Message, frozen=True):
-    """The latest verdict of a run, or, with an empty ``run``, of the part's latest run."""
+    """The latest verdict of a run or, with ``run`` null or left out, of the part's latest run."""
 
     plc: Id
     seq: Seq

@@ -30,6 +30,7 @@ from inspection.messages import MAX_CLASSES, Id, ModelRef, Score, Severity, Sha2
 from inspection.policy import Policy, check_policy, read_policy
 
 FORMAT = 1
+TASK = "classifier"
 MANIFEST, POLICY, MODEL, GOLDEN, CARD = (
     "manifest.json",
     "policy.json",
@@ -151,6 +152,8 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
         raise PackageError(f"{file}: exactly one class must have no severity, the OK class")
     if len(set(manifest.class_names)) != len(manifest.classes):
         raise PackageError(f"{file}: a class is named twice")
+    if manifest.task != TASK:
+        raise PackageError(f"{file}: task {manifest.task!r} is not known, only {TASK!r}")
     for name in (MODEL, GOLDEN):
         if name not in manifest.files:
             raise PackageError(f"{file}: files does not list {name}")
@@ -164,13 +167,20 @@ def open_package(path: Path) -> Package:
     where the policy belongs to another package. Loads no model.
     """
     manifest, package_hash = read_manifest(path)
+    # Links first, those of folders included: behind one, a listed name would lie elsewhere.
+    entries = sorted(path.rglob("*"))
+    if links := [entry for entry in entries if entry.is_symlink()]:
+        name = links[0].relative_to(path).as_posix()
+        raise PackageError(f"{path}: {name!r} is a symbolic link: put the file itself here")
     content: dict[str, bytes] = {}
     for name, expected in manifest.files.items():
         parts = PurePosixPath(name)
         file = path / name
-        if parts.is_absolute() or ".." in parts.parts or file.is_symlink():
+        if parts.is_absolute() or ".." in parts.parts or "\0" in name:
             raise PackageError(f"{path}: {name!r} leads out of the package")
         try:
+            if file.exists() and not file.is_file():
+                raise PackageError(f"{file}: listed in the manifest, but it is no plain file")
             if file.stat().st_size > MAX_FILE_BYTES:
                 raise PackageError(f"{file}: larger than a model package may be")
             data = file.read_bytes()
@@ -183,15 +193,10 @@ def open_package(path: Path) -> Package:
             )
         content[name] = data
     known = {*manifest.files, MANIFEST, POLICY}
-    present = {
-        entry.relative_to(path).as_posix() for entry in path.rglob("*") if not entry.is_dir()
-    }
+    present = {entry.relative_to(path).as_posix() for entry in entries if not entry.is_dir()}
     if stray := sorted(present - known):
         raise PackageError(f"{path}: {stray[0]!r} is not listed in the manifest: remove it")
-    policy, policy_hash = read_policy(path / POLICY)
-    check_policy(policy, manifest.class_names, package_hash)
-    if policy.ok_class != manifest.ok_class:
-        raise PackageError(f"{path}: policy and manifest name different OK classes")
+    policy, policy_hash = _policy_of(path, manifest, package_hash)
     try:
         golden = msgspec.json.decode(content[GOLDEN], type=GoldenSet)
     except msgspec.DecodeError as error:
@@ -209,9 +214,20 @@ def read_reference(path: Path) -> tuple[Manifest, Policy, ModelRef]:
     """What a station needs to know of a package to order and to recompute: manifest, policy and
     their hashes. The graph is neither read nor checked; the edge does that."""
     manifest, package_hash = read_manifest(path)
-    policy, policy_hash = read_policy(path / POLICY)
-    check_policy(policy, manifest.class_names, package_hash)
+    policy, policy_hash = _policy_of(path, manifest, package_hash)
     return manifest, policy, ModelRef(package=package_hash, policy=policy_hash)
+
+
+def _policy_of(path: Path, manifest: Manifest, package_hash: str) -> tuple[Policy, str]:
+    """The policy beside a package, checked to be its own, and the policy's hash."""
+    policy, policy_hash = read_policy(path / POLICY)
+    try:
+        check_policy(policy, manifest.class_names, package_hash)
+    except PackageError as error:
+        raise PackageError(f"{path}: {error}") from None
+    if policy.ok_class != manifest.ok_class:
+        raise PackageError(f"{path}: policy and manifest name different OK classes")
+    return policy, policy_hash
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

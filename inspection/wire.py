@@ -74,12 +74,13 @@ class Lane(Generic[M]):
 
 
 EDGE_TO_STATION: Lane[m.Hello | m.Results | m.FrameTaken | m.Ping] = Lane(
-    m.Hello | m.Results | m.FrameTaken | m.Ping
+    m.Hello | m.Results | m.FrameTaken | m.Ping, max_bytes=4 * MIB
 )
 STATION_TO_EDGE: Lane[m.Welcome | m.Committed | m.Order | m.Pong | m.Refused] = Lane(
     m.Welcome | m.Committed | m.Order | m.Pong | m.Refused
 )
-RECORD: Lane[m.ViewResult | m.Gap] = Lane(m.ViewResult | m.Gap, max_bytes=512 * KIB)
+# Holds the largest answer there can be: MAX_POINTS_PER_VIEW points with MAX_CLASSES scores each.
+RECORD: Lane[m.ViewResult | m.Gap] = Lane(m.ViewResult | m.Gap, max_bytes=3 * MIB)
 EVIDENCE_TO_STATION: Lane[m.Evidence] = Lane(m.Evidence, max_bytes=8 * MIB)
 STATION_TO_EVIDENCE: Lane[m.EvidenceStored | m.Refused] = Lane(m.EvidenceStored | m.Refused)
 PLC_TO_STATION: Lane[m.Begin | m.TriggerView | m.End | m.GetVerdict | m.Ack | m.Heartbeat] = Lane(

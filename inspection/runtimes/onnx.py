@@ -22,15 +22,23 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        # Its errors come as exceptions; a second, coloured line on stderr helps nobody.
+        options.log_severity_level = 4
         # A thread that spins between views takes the core from its neighbours' work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # ONNX Runtime would look for weights in other files below the working directory, where
+        # nobody has checked them. Below a file there are none.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(package.path / MODEL)
+        )
         try:
             self._session = ort.InferenceSession(
                 package.content[MODEL], options, providers=[self.provider]
             )
         except Exception as error:  # noqa: BLE001  ONNX Runtime raises a class of its own for each status code
-            raise PackageError(f"{package.path}: ONNX Runtime refuses the graph: {error}") from None
+            raise PackageError(
+                f"{package.path}: ONNX Runtime refuses the graph: {_line(error)}"
+            ) from None
         manifest = package.manifest
         inputs = {entry.name: entry for entry in self._session.get_inputs()}
         outputs = {entry.name for entry in self._session.get_outputs()}
@@ -54,7 +62,7 @@ class OnnxModel:
         try:
             (output,) = self._session.run([manifest.output_name], {manifest.input_name: crops})
         except Exception as error:  # noqa: BLE001  as above
-            raise PackageError(f"{self.package.path}: inference failed: {error}") from None
+            raise PackageError(f"{self.package.path}: inference failed: {_line(error)}") from None
         result = np.asarray(output)
         if result.shape != (len(crops), len(manifest.classes)) or result.dtype != np.float32:
             raise PackageError(
@@ -62,3 +70,8 @@ class OnnxModel:
                 f" for {len(crops)} crops and {len(manifest.classes)} classes"
             )
         return cast(Scores, result)
+
+
+def _line(error: Exception) -> str:
+    """What ONNX Runtime says, on one line."""
+    return " ".join(str(error).split())[:500]

@@ -1,0 +1,48 @@
+# make demo    a line on this machine, with pictures drawn here: station, edge, PLC and UI
+# make test    everything that must hold, in minutes
+# make check   lint, format, types, import contracts
+# make proof   the slow proofs, one JSON line a claim (needs the data folder; see docs/proofs.md)
+# make boards  train on real circuit boards and send the rest through the line
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+ARGS ?=
+
+.PHONY: demo test check proof boards environment clean
+
+environment: $(VENV)/.complete
+
+$(VENV)/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/inspection demo $(ARGS)
+
+# The demonstration needs neither torch nor the tools of development.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo]"
+	touch $@
+
+test: environment
+	$(BIN)/python -m pytest $(ARGS)
+
+check: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+boards: environment
+	$(BIN)/python tests/proofs/circuit_boards.py --data $(DATA)/deeppcb-sample $(ARGS)
+
+proof: environment
+	$(BIN)/python tests/proofs/run.py --data $(DATA) $(ARGS)
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

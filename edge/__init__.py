@@ -1,0 +1,1 @@
+"""One worker per camera: takes pictures on order, judges them, keeps results till they are safe."""

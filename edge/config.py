@@ -1,0 +1,75 @@
+"""The edge worker's configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from inspection.config import read_config, resolve
+from inspection.errors import ConfigurationError, Problem
+from inspection.messages import Id
+from inspection.package import MANIFEST
+
+Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^/\s]+:[0-9]{1,5}$")]
+
+
+class StationEndpoints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the station listens."""
+
+    edge: Endpoint
+    evidence: Endpoint
+
+
+class CameraFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera: its driver, and the driver's own settings."""
+
+    driver: str
+    settings: dict[str, Any] = {}
+
+
+class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``edge.toml``. Paths are relative to the file; so are a camera's ``directory`` and
+    ``file`` settings."""
+
+    edge: Id
+    directory: str
+    """Where the worker keeps its outbox and the pictures not yet sent."""
+    station: StationEndpoints
+    cameras: Annotated[dict[Id, CameraFile], Meta(min_length=1)]
+    models: Annotated[dict[Id, str], Meta(min_length=1)]
+    """Model packages by the name that plans use."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Threads of one inference."""
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 32
+    """Points judged in one inference; between two the worker shows that it is alive."""
+
+
+class EdgeConfig(Struct, frozen=True, kw_only=True):
+    """A configuration with its paths resolved."""
+
+    file: EdgeFile
+    directory: Path
+    models: dict[str, Path]
+    cameras: dict[str, CameraFile]
+
+
+def read_edge(path: Path) -> EdgeConfig:
+    """Read an edge's configuration. Raises `ConfigurationError`; opens neither camera nor model."""
+    file = read_config(path, EdgeFile)
+    models = {name: resolve(path, folder) for name, folder in file.models.items()}
+    for name, folder in models.items():
+        if not (folder / MANIFEST).is_file():
+            message = f"{folder}: no model package here ({MANIFEST} is missing)"
+            raise ConfigurationError(Problem(str(path), None, f"models.{name}", message))
+    cameras = {}
+    for name, camera in file.cameras.items():
+        settings = dict(camera.settings)
+        for key in ("directory", "file"):
+            if isinstance(settings.get(key), str):
+                settings[key] = str(resolve(path, settings[key]))
+        cameras[name] = CameraFile(driver=camera.driver, settings=settings)
+    return EdgeConfig(
+        file=file, directory=resolve(path, file.directory), models=models, cameras=cameras
+    )

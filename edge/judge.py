@@ -1,0 +1,173 @@
+"""From a picture to what is said of each point: crop, model, policy, evidence.
+
+Every point of an order comes out exactly once, as `Inspected` or as `Missed` with the reason. No
+picture, no model and no exception of a driver changes that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from edge.evidence_spool import EvidenceSpool
+from inspection import imaging, runtimes
+from inspection.errors import ImageError, OutboxError, PackageError
+from inspection.imaging import Frame
+from inspection.log import get_logger
+from inspection.messages import (
+    Inspected,
+    Missed,
+    ModelRef,
+    ModelState,
+    Order,
+    PointTask,
+    Reason,
+    Verdict,
+)
+from inspection.package import open_package
+from inspection.policy import judge
+from inspection.runtimes import Model
+
+EVIDENCE_LIMIT = 7 * 2**20
+"""Larger pictures do not pass the evidence lane."""
+
+PNG = "png"
+
+T = TypeVar("T")
+
+
+class Models:
+    """The packages an edge was configured with: each either ready to judge or with a fault."""
+
+    def __init__(self, folders: Mapping[str, Path], *, threads: int = 1) -> None:
+        self._models: dict[str, Model] = {}
+        self.states: list[ModelState] = []
+        log = get_logger()
+        for name, folder in folders.items():
+            try:
+                model = runtimes.load(open_package(folder), threads=threads)
+            except PackageError as error:
+                # Reported, not raised: the other models go on, and the station knows why not.
+                log.error("model refused", model=name, fault=str(error))
+                self.states.append(ModelState(name=name, ref=None, fault=str(error)[:500]))
+                continue
+            self._models[name] = model
+            self.states.append(ModelState(name=name, ref=model.package.ref))
+            log.info("model ready", model=name, package=model.package.ref.package[:12])
+
+    def get(self, name: str, wanted: ModelRef | None) -> tuple[Model | None, str]:
+        """The model of that name if it is the very one that is wanted; else None and why."""
+        state = next((state for state in self.states if state.name == name), None)
+        if state is None:
+            return None, f"model {name} is not configured on this edge"
+        if state.ref is None:
+            return None, state.fault
+        if state.ref != wanted:
+            return None, f"model {name} is another version than the station has released"
+        return self._models[name], ""
+
+
+def missed(points: Iterable[PointTask], reason: Reason, detail: str) -> list[Inspected | Missed]:
+    """The same reason for all of these points."""
+    return [Missed(point=task.point, reason=reason, detail=detail[:500]) for task in points]
+
+
+class Judge:
+    """Judges the points of an order in a picture of its view.
+
+    ``between`` is called between two inferences, so that a worker with much to do still shows
+    that it is alive.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        spool: EvidenceSpool,
+        *,
+        batch: int = 32,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._models = models
+        self._spool = spool
+        self._batch = batch
+        self._between = between
+
+    def points(self, order: Order, image: Frame) -> tuple[Inspected | Missed, ...]:
+        """What is said of each point of the order, in the order's sequence."""
+        try:
+            imaging.check_frame(image, order.width_px, order.height_px)
+        except ImageError as error:
+            sha256 = self._keep(image)
+            return tuple(
+                Missed(point=task.point, reason=error.reason, detail=str(error), evidence=sha256)
+                for task in order.points
+            )
+        said: dict[str, Inspected | Missed] = {}
+        for name in dict.fromkeys(task.model for task in order.points):
+            tasks = [task for task in order.points if task.model == name]
+            for entry in self._one_model(order, name, tasks, image):
+                said[entry.point] = entry
+        return tuple(said[task.point] for task in order.points)
+
+    def _one_model(
+        self, order: Order, name: str, tasks: Sequence[PointTask], image: Frame
+    ) -> Iterator[Inspected | Missed]:
+        model, fault = self._models.get(name, order.models.get(name))
+        if model is None:
+            yield from missed(tasks, Reason.MODEL_UNAVAILABLE, fault)
+            return
+        spec = runtimes.crop_spec(model.package)
+        for batch in _batched(tasks, self._batch):
+            crops = np.stack([imaging.crop(image, task.region, spec) for task in batch])
+            try:
+                scores = model.scores(crops).tolist()
+            except PackageError as error:
+                yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
+                continue
+            for task, crop, row in zip(batch, crops, scores, strict=True):
+                yield self._one_point(model, task, crop, row)
+            self._between()
+
+    def _one_point(
+        self, model: Model, task: PointTask, crop: Frame, scores: Sequence[float]
+    ) -> Inspected | Missed:
+        judgement = judge(scores, model.package.manifest.class_names, model.package.policy)
+        if judgement.verdict is Verdict.NOT_INSPECTED:
+            detail = "the model gave no probabilities: " + ", ".join(f"{s:.3g}" for s in scores)
+            return Missed(
+                point=task.point,
+                reason=judgement.reason,
+                detail=detail[:500],
+                evidence=self._keep(crop),
+            )
+        return Inspected(
+            point=task.point,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            finding=judgement.finding,
+            scores=tuple(scores),
+            model=model.package.ref,
+            evidence=None if judgement.verdict is Verdict.OK else self._keep(crop),
+        )
+
+    def _keep(self, image: Frame) -> str | None:
+        """Evidence, durable before the record that names it; None where it cannot be kept. A
+        verdict is never lost for want of its picture."""
+        try:
+            data = imaging.encode_png(image[:, :, 0] if image.shape[-1] == 1 else image)
+            if len(data) > EVIDENCE_LIMIT:
+                return None
+            return self._spool.put(data, PNG)
+        except (ImageError, OutboxError, OSError) as error:
+            get_logger().error("evidence not kept", fault=str(error))
+            return None
+
+
+def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

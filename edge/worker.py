@@ -1,0 +1,285 @@
+"""The edge worker: orders in, pictures judged, results into the outbox, the outbox to the station.
+
+One thread. What it does for an order is durable (outbox, evidence) before anything of it is sent;
+a worker that is killed at any moment has either recorded a view or not begun it, as far as the
+station can ever see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from itertools import islice
+
+import zmq
+
+from edge.cameras import Camera, Shot, open_camera
+from edge.config import CameraFile, EdgeConfig
+from edge.evidence_spool import EvidenceSpool
+from edge.judge import PNG, Judge, Models, missed
+from edge.link import Link
+from edge.outbox import Outbox
+from inspection import wire
+from inspection.clock import Clock
+from inspection.errors import CameraError, ImageError, OutboxError, WireError
+from inspection.log import get_logger
+from inspection.messages import (
+    Evidence,
+    EvidenceStored,
+    FrameTaken,
+    Inspected,
+    Missed,
+    Order,
+    OrderRef,
+    Reason,
+    ViewResult,
+)
+
+REMEMBERED_ORDERS = 10_000
+EVIDENCE_WINDOW = 8
+EVIDENCE_RETRY_NS = 5_000_000_000
+
+
+class Eye:
+    """A camera that may be away: opened again when it is needed, and never fatal."""
+
+    def __init__(self, name: str, file: CameraFile) -> None:
+        self.name = name
+        self._file = file
+        self._camera: Camera | None = None
+        try:
+            self._open()
+        except CameraError as error:
+            get_logger().error("camera missing", camera=name, fault=str(error))
+
+    def _open(self) -> Camera:
+        if self._camera is None:
+            self._camera = open_camera(self._file.driver, self._file.settings)
+        return self._camera
+
+    def shoot(self, part: str, view: str) -> Shot:
+        """See `edge.cameras.Camera.shoot`. A driver's own exceptions come out as `CameraError`:
+        an SDK must not be able to stop the worker."""
+        try:
+            return self._open().shoot(part, view)
+        except (CameraError, ImageError):
+            raise
+        except Exception as error:
+            get_logger().exception("camera driver failed", camera=self.name)
+            raise CameraError(f"camera {self.name}: driver failed: {error!r}") from error
+
+    def close(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+
+
+class Worker:
+    """An edge worker. Raises `ConfigurationError` for cameras that cannot be as configured and
+    `OutboxError` where results can no longer be kept: then it must not go on judging."""
+
+    def __init__(self, config: EdgeConfig, clock: Clock) -> None:
+        self._log = get_logger()
+        self._clock = clock
+        self._edge = config.file.edge
+        self._endpoints = config.file.station
+        self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
+        self._models = Models(config.models, threads=config.file.threads)
+        self._outbox = Outbox(config.directory / "outbox")
+        self._spool = EvidenceSpool(config.directory / "evidence")
+        self._judge = Judge(
+            self._models, self._spool, batch=config.file.batch, between=self._converse
+        )
+        self._link = Link(
+            self._edge, tuple(self._eyes), self._models.states, self._outbox, self._in_hand
+        )
+        self._queue: deque[tuple[Order, int]] = deque()
+        self._current: OrderRef | None = None
+        self._seen: OrderedDict[OrderRef, None] = OrderedDict()
+        self._evidence_sent: dict[str, int] = {}
+        self._stopped = False
+        self._context = zmq.Context()
+        self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
+        self._evidence = self._connect(self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes)
+
+    def stop(self) -> None:
+        """Leave the loop after the view in hand; safe in a signal handler."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        while not self._stopped:
+            self._converse()
+            if self._queue:
+                order, expires_ns = self._queue.popleft()
+                self._carry_out(order, expires_ns)
+                continue
+            wait_ms = self._link.wait_ns(self._clock.monotonic_ns()) // 1_000_000
+            poller = zmq.Poller()
+            poller.register(self._socket, zmq.POLLIN)
+            poller.register(self._evidence, zmq.POLLIN)
+            poller.poll(min(int(wait_ms) + 1, 100))
+
+    def close(self) -> None:
+        """Give everything back; what was not sent stays on disk."""
+        for eye in self._eyes.values():
+            eye.close()
+        self._socket.close(linger=0)
+        self._evidence.close(linger=0)
+        self._context.term()
+        self._outbox.close()
+
+    # -------------------------------------------------------------------------------- orders
+
+    def _in_hand(self) -> tuple[OrderRef, ...]:
+        waiting = (_ref(order) for order, _ in self._queue)
+        return tuple(waiting) if self._current is None else (self._current, *waiting)
+
+    def _carry_out(self, order: Order, expires_ns: int) -> None:
+        self._current = _ref(order)
+        begun = time.perf_counter()
+        frame, captured_ns = "", self._clock.wall_ns()
+        points: tuple[Inspected | Missed, ...]
+        try:
+            if self._clock.monotonic_ns() >= expires_ns:
+                points = tuple(
+                    missed(order.points, Reason.LATE, "its deadline passed in the queue")
+                )
+            else:
+                shot = self._shoot(order)
+                frame, captured_ns = shot.frame[:500], shot.captured_ns
+                self._tell(
+                    FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
+                )
+                points = self._judge.points(order, shot.image)
+        except CameraError as error:
+            points = tuple(missed(order.points, Reason.NO_IMAGE, str(error)))
+        except ImageError as error:
+            points = tuple(missed(order.points, error.reason, str(error)))
+        except OutboxError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # A fault of ours must not stop the line: the points say what happened to them.
+            self._log.exception("judging failed", run=order.run, view=order.view)
+            points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
+        result = ViewResult(
+            run=order.run,
+            view=order.view,
+            attempt=order.attempt,
+            part=order.part,
+            plan=order.plan,
+            edge=self._edge,
+            camera=order.camera,
+            frame=frame,
+            captured_ns=captured_ns,
+            points=points,
+        )
+        self._outbox.append([wire.RECORD.encode(result)])
+        self._current = None
+        self._log.info(
+            "view judged",
+            run=order.run,
+            part=order.part,
+            view=order.view,
+            attempt=order.attempt,
+            points=len(points),
+            missed=sum(isinstance(point, Missed) for point in points),
+            ms=round((time.perf_counter() - begun) * 1000, 1),
+        )
+        self._converse()
+
+    def _shoot(self, order: Order) -> Shot:
+        eye = self._eyes.get(order.camera)
+        if eye is None:
+            raise CameraError(f"this edge has no camera {order.camera}")
+        return eye.shoot(order.part, order.view)
+
+    # -------------------------------------------------------------------------- conversation
+
+    def _connect(self, endpoint: str, limit: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.maxmsgsize = limit + 1024
+        socket.immediate = True  # no queue for a station that is not there: the disk is the queue
+        socket.sndhwm = 64
+        socket.heartbeat_ivl = 500
+        socket.heartbeat_timeout = 2000
+        socket.reconnect_ivl = 100
+        socket.reconnect_ivl_max = 1000
+        socket.connect(endpoint)
+        return socket
+
+    def _tell(self, message: FrameTaken) -> None:
+        if self._link.open:
+            self._try(wire.EDGE_TO_STATION.encode(message))
+
+    def _try(self, frame: bytes) -> bool:
+        try:
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return False  # nobody there: the link will notice the silence and begin anew
+        return True
+
+    def _converse(self) -> None:
+        """Hear everything that has come in and send everything that is due; never blocks."""
+        now = self._clock.monotonic_ns()
+        for frame in _received(self._socket):
+            order = self._link.received(frame, now)
+            if order is not None and _ref(order) not in self._seen:
+                self._seen[_ref(order)] = None
+                if len(self._seen) > REMEMBERED_ORDERS:
+                    self._seen.popitem(last=False)
+                self._queue.append((order, now + order.remaining_ms * 1_000_000))
+        frames = self._link.to_send(now)
+        if self._link.must_reconnect:
+            self._link.must_reconnect = False
+            self._socket.close(linger=0)
+            self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
+        for frame in frames:
+            if not self._try(frame):
+                break
+        self._send_evidence(now)
+
+    def _send_evidence(self, now: int) -> None:
+        """A few pictures, behind the results."""
+        for frame in _received(self._evidence):
+            try:
+                answer = wire.STATION_TO_EVIDENCE.decode(frame)
+            except WireError as error:
+                self._log.warning("frame not understood", text=str(error))
+                continue
+            if isinstance(answer, EvidenceStored):
+                self._evidence_sent.pop(answer.sha256, None)
+                self._spool.forget(answer.sha256)
+            else:
+                self._log.warning("evidence refused", fault=answer.fault.name, text=answer.text)
+        if not self._link.open:
+            self._evidence_sent.clear()
+            return
+        for sha256, sent_ns in list(self._evidence_sent.items()):
+            if now - sent_ns > EVIDENCE_RETRY_NS:
+                del self._evidence_sent[sha256]
+        waiting = (kept for kept in self._spool.pending() if kept.sha256 not in self._evidence_sent)
+        for kept in islice(waiting, EVIDENCE_WINDOW - len(self._evidence_sent)):
+            data = self._spool.get(kept.sha256)
+            if data is None:
+                continue
+            evidence = Evidence(edge=self._edge, sha256=kept.sha256, media_type=PNG, data=data)
+            try:
+                self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._evidence_sent[kept.sha256] = now
+
+
+def _ref(order: Order) -> OrderRef:
+    return OrderRef(run=order.run, view=order.view, attempt=order.attempt)
+
+
+def _received(socket: zmq.Socket[bytes]) -> list[bytes]:
+    frames: list[bytes] = []
+    while len(frames) < 256:
+        try:
+            frames.append(b"".join(socket.recv_multipart(zmq.NOBLOCK)))
+        except zmq.Again:
+            break
+    return frames

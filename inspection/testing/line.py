@@ -1,0 +1,224 @@
+"""A whole line on one machine, of real processes on loopback: station, edges and a PLC.
+
+For the demonstration, for tests and for proofs. `Line` writes the configuration files a person
+would write, into one folder, and starts the same commands a person would type.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from inspection.store.reader import Reader
+from inspection.testing.plc import Outcome
+
+STATION_ID = "station-1"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody uses at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for entry in sockets:
+            entry.bind(("127.0.0.1", 0))
+        return [int(entry.getsockname()[1]) for entry in sockets]
+    finally:
+        for entry in sockets:
+            entry.close()
+
+
+class Line:
+    """The processes of one line and the folder they work in.
+
+    ``models`` maps the names that the plan uses to package folders; ``edge_models`` may give the
+    edges other packages under the same names. Every camera of ``cameras`` is the only one of an
+    edge of its own, with a driver and settings as in ``edge.toml``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        plans: Sequence[Path],
+        models: Mapping[str, Path],
+        cameras: Mapping[str, Mapping[str, Any]],
+        parts: Sequence[str],
+        plan: str,
+        edge_models: Mapping[str, Path] | None = None,
+        views: Sequence[str] = (),
+        timeout_ms: int = 30_000,
+        ready_timeout_ms: int = 60_000,
+        edge_timeout_ms: int = 2000,
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        edge, evidence, plc = free_ports(3)
+        self.endpoints = {
+            name: f"tcp://127.0.0.1:{port}"
+            for name, port in (("edge", edge), ("evidence", evidence), ("plc", plc))
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.edges = [f"edge-{name}" for name in cameras]
+        self._write(
+            "station",
+            {
+                "station": STATION_ID,
+                "directory": "station",
+                "plans": [str(path.resolve()) for path in plans],
+                "edge_timeout_ms": edge_timeout_ms,
+                "listen": self.endpoints,
+                "models": {name: str(path.resolve()) for name, path in models.items()},
+            },
+        )
+        used = models if edge_models is None else edge_models
+        for name, camera in cameras.items():
+            driver = {"driver": camera["driver"], "settings": dict(camera["settings"])}
+            self._write(
+                f"edge-{name}",
+                {
+                    "edge": f"edge-{name}",
+                    "directory": f"edge-{name}",
+                    "station": {k: self.endpoints[k] for k in ("edge", "evidence")},
+                    "models": {key: str(path.resolve()) for key, path in used.items()},
+                    "cameras": {name: driver},
+                },
+            )
+        self._write(
+            "plc",
+            {
+                "plc": "plc-1",
+                "station": self.endpoints["plc"],
+                "plan": plan,
+                "directory": "plc",
+                "parts": list(parts),
+                "views": list(views),
+                "timeout_ms": timeout_ms,
+                "ready_timeout_ms": ready_timeout_ms,
+            },
+        )
+        self._write(
+            "ui", {"store": "station/station.db", "evidence": "station/evidence", "port": 8501}
+        )
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        self.config(name).write_text(toml(content), "utf-8")
+
+    def config(self, name: str) -> Path:
+        """The configuration file of a process: ``station``, ``plc``, ``ui`` or an edge's name."""
+        return self.folder / f"{name}.toml"
+
+    # ------------------------------------------------------------------------------ processes
+
+    def start(self, *names: str) -> None:
+        """Start processes by the names of their configurations; all but the UI without names."""
+        for name in names or ("station", *self.edges, "plc"):
+            command = "edge" if name in self.edges else name
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self._processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "inspection", command, str(self.config(name))],
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )
+
+    def running(self, name: str) -> bool:
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: no goodbye."""
+        self._processes[name].kill()
+        self._processes[name].wait()
+
+    def stop(self, name: str, timeout_s: float = 20) -> int:
+        """Ctrl-C, and the exit status."""
+        process = self._processes[name]
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        return process.wait(timeout_s)
+
+    def wait(self, name: str, timeout_s: float) -> int:
+        """Wait until a process has ended by itself; its exit status."""
+        return self._processes[name].wait(timeout_s)
+
+    def log(self, name: str) -> str:
+        """What a process has written so far."""
+        path = self.folder / f"{name}.log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def close(self) -> None:
+        """Stop whatever still runs, at the latest by force."""
+        for name, process in self._processes.items():
+            if process.poll() is None:
+                try:
+                    self.stop(name, 10)
+                except subprocess.TimeoutExpired:
+                    self.kill(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------------------- observation
+
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.folder / "station" / "station.db")
+
+    def outcomes(self) -> list[Outcome]:
+        """What the PLC would have done with each part so far."""
+        path = self.folder / "plc" / "report.jsonl"
+        if not path.exists():
+            return []
+        complete = path.read_bytes().split(b"\n")[:-1]
+        return [msgspec.json.decode(line, type=Outcome) for line in complete if line]
+
+    def until(self, condition: Any, timeout_s: float, what: str) -> None:
+        """Wait until ``condition()`` is true. Raises `TimeoutError` with every process's log."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            if condition():
+                return
+            time.sleep(0.02)
+        logs = "\n".join(f"--- {name}\n{self.log(name)[-3000:]}" for name in self._processes)
+        raise TimeoutError(f"{what}: not within {timeout_s} s\n{logs}")
+
+
+def toml(content: Mapping[str, Any], table: str = "") -> str:
+    """A configuration as TOML: strings, numbers, lists of them and nested tables."""
+    lines = [f"[{table}]"] if table else []
+    tables = []
+    for key, value in content.items():
+        name = key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
+        if isinstance(value, Mapping):
+            tables.append(toml(value, f"{table}.{name}" if table else name))
+        else:
+            lines.append(f"{name} = {_toml_value(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

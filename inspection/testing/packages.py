@@ -1,0 +1,364 @@
+"""Small model packages that are real: an ONNX graph, golden pictures that it reproduces, a
+manifest that pins them, a policy. And the same packages broken, each in one known way.
+
+Needs the ``onnx`` package to write the graph, not torch.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from inspection import imaging, runtimes
+from inspection.imaging import Frame
+from inspection.messages import Severity
+from inspection.package import (
+    CARD,
+    FORMAT,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    POLICY,
+    GoldenImage,
+    GoldenSet,
+    Manifest,
+    ModelClass,
+    ModelInput,
+    VerifiedOn,
+    architecture,
+    encode_manifest,
+    open_package,
+    read_manifest,
+    sha256,
+)
+from inspection.policy import Policy, encode_policy, read_policy
+
+OK_CLASS, DEFECT_CLASS = "ok", "defect"
+STEEPNESS = 20.0
+"""Logit per unit of what the model looks at (0 to 1), around one half."""
+
+Sees = Literal["darkness", "bright_square"]
+
+
+class Broken(enum.StrEnum):
+    """What is wrong with a package. All but `NAN_ON_WHITE` must be refused before they judge."""
+
+    CHANGED_BYTE = "one byte of model.onnx was changed"
+    MISSING_FILE = "a listed file is missing"
+    STRAY_FILE = "a file is not listed"
+    SYMLINK = "model.onnx is a symbolic link"
+    SYMLINKED_FOLDER = "golden is a symbolic link to a folder elsewhere"
+    OUTSIDE = "a listed name leads out of the folder"
+    NO_POLICY = "policy.json is missing"
+    FOREIGN_POLICY = "policy.json was fitted for another package"
+    POLICY_CLASSES = "policy.json names other classes"
+    TASK = "the task is not known"
+    RUNTIME = "the runtime is not known"
+    IMAGING_VERSION = "made with another imaging version"
+    ARCHITECTURE = "verified on another processor architecture only"
+    GOLDEN_SCORES = "the golden scores do not reproduce"
+    GOLDEN_PICTURE = "a golden picture is not readable"
+    NOT_A_GRAPH = "model.onnx is no graph, and the manifest agrees"
+    EXTERNAL_DATA = "the graph keeps its weights in another file"
+    INPUT_SHAPE = "the graph takes another size than the manifest says"
+    OUTPUT_SHAPE = "the graph gives three scores for two classes"
+    NAN = "the graph gives NaN for every picture"
+    NAN_ON_WHITE = "the graph gives NaN for a white picture, and only then"
+
+
+def build_package(
+    folder: Path,
+    *,
+    name: str = "darkness",
+    sees: Sees = "darkness",
+    size: int = 32,
+    channels: int = 1,
+    margin: float = 0.0,
+    ok_min: float = 0.9,
+    nok_min: float = 0.5,
+    broken: Broken | None = None,
+) -> Path:
+    """Write a package into ``folder`` (created) and return it.
+
+    The model has classes ``ok`` and ``defect`` (major). With ``sees="darkness"`` the probability
+    of a defect is one half for a crop of mean grey level 127.5 and grows as it darkens; with
+    ``"bright_square"`` it is one half where the brightest square of a quarter of the crop's side
+    has that mean, and grows as it brightens. The same arguments always give the same package.
+    """
+    (folder / "golden").mkdir(parents=True)
+    graph = b"no graph" if broken is Broken.NOT_A_GRAPH else _graph(sees, size, channels, broken)
+    (folder / MODEL).write_bytes(graph)
+    (folder / CARD).write_text(f"# {name}\n\nMade for tests; it sees {sees.replace('_', ' ')}.\n")
+    pictures = _golden_pictures(size, channels)
+    for file, picture in pictures.items():
+        (folder / "golden" / file).write_bytes(imaging.encode_png(picture))
+    # Any valid scores, until the runtime has said what they are.
+    _write_golden(folder, dict.fromkeys(pictures, (0.5, 0.5)))
+    manifest = Manifest(
+        format=FORMAT,
+        name=name,
+        version="1",
+        task="classifier",
+        runtime="onnxruntime",
+        classes=(
+            ModelClass(name=OK_CLASS, severity=None),
+            ModelClass(name=DEFECT_CLASS, severity=Severity.MAJOR),
+        ),
+        input=ModelInput(width=size, height=size, channels=channels, margin=margin),
+        input_name="image",
+        output_name="scores",
+        imaging_version=imaging.IMAGING_VERSION,
+        data_hash=sha256(b"no data"),
+        recipe_hash=sha256(b"no recipe"),
+        code_version="test",
+        created="2026-01-01T00:00:00Z",
+        metrics={},
+        licences={"weights": "Apache-2.0"},
+        verified_on=(
+            VerifiedOn(
+                provider="CPUExecutionProvider", architecture=architecture(), tolerance=1e-5
+            ),
+        ),
+        files={},
+    )
+    policy = Policy(
+        version=1,
+        package="0" * 64,
+        ok_class=OK_CLASS,
+        ok_min=ok_min,
+        nok_min={DEFECT_CLASS: nok_min},
+        author="test",
+        created="2026-01-01T00:00:00Z",
+        why="made for tests",
+    )
+    _seal(folder, manifest, policy)
+    if broken not in _CANNOT_RUN:
+        model = runtimes.load(open_package(folder), replay=False)
+        crops = np.stack([picture.reshape(size, size, channels) for picture in pictures.values()])
+        scores = model.scores(crops).tolist()
+        _write_golden(
+            folder, {file: tuple(row) for file, row in zip(pictures, scores, strict=True)}
+        )
+        _seal(folder, manifest, policy)
+    if broken in _BREAKERS:
+        _BREAKERS[broken](folder)
+    return folder
+
+
+def repolicy(folder: Path, **changes: object) -> None:
+    """Replace fields of a package's policy, as a release of new thresholds does."""
+    policy, _ = read_policy(folder / POLICY)
+    (folder / POLICY).write_bytes(encode_policy(msgspec.structs.replace(policy, **changes)))
+
+
+# ---------------------------------------------------------------- the graph
+
+_CANNOT_RUN = {
+    Broken.NOT_A_GRAPH,
+    Broken.EXTERNAL_DATA,
+    Broken.INPUT_SHAPE,
+    Broken.OUTPUT_SHAPE,
+    Broken.NAN,
+}
+
+
+def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
+    constants = {
+        "steepness": np.float32(-STEEPNESS if sees == "darkness" else STEEPNESS),
+        "levels": np.float32(255.0),
+        "half": np.float32(0.5),
+        "one": np.float32(1.0),
+        "white": np.float32(0.99),
+        "nothing": np.float32(0.0),
+    }
+    nodes = [helper.make_node("Cast", ["image"], ["grey_levels"], to=TensorProto.FLOAT)]
+    nodes.append(helper.make_node("Div", ["grey_levels", "levels"], ["brightness"]))
+    nodes.append(
+        helper.make_node("ReduceMean", ["brightness"], ["mean"], axes=[1, 2, 3], keepdims=0)
+    )
+    if sees == "darkness":
+        nodes.append(helper.make_node("Identity", ["mean"], ["seen"]))
+    else:
+        side = max(size // 4, 1)
+        nodes += [
+            helper.make_node("ReduceMean", ["brightness"], ["grey"], axes=[3], keepdims=1),
+            helper.make_node("Transpose", ["grey"], ["plane"], perm=[0, 3, 1, 2]),
+            helper.make_node("AveragePool", ["plane"], ["squares"], kernel_shape=[side, side]),
+            helper.make_node("ReduceMax", ["squares"], ["seen"], axes=[1, 2, 3], keepdims=0),
+        ]
+    nodes += [
+        helper.make_node("Sub", ["seen", "half"], ["above"]),
+        helper.make_node("Mul", ["above", "steepness"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["clean"]),
+    ]
+    defect = "clean"
+    if broken in (Broken.NAN, Broken.NAN_ON_WHITE):
+        # The logarithm of a negative number is NaN, and NaN times nothing still is.
+        start = "white" if broken is Broken.NAN_ON_WHITE else "nothing"
+        other = "mean" if broken is Broken.NAN_ON_WHITE else "one"
+        nodes += [
+            helper.make_node("Sub", [start, other], ["below"]),
+            helper.make_node("Log", ["below"], ["logarithm"]),
+            helper.make_node("Mul", ["logarithm", "nothing"], ["nothing_or_nan"]),
+            helper.make_node("Add", ["clean", "nothing_or_nan"], ["p_defect"]),
+        ]
+        defect = "p_defect"
+    nodes += [
+        helper.make_node("Sub", ["one", defect], ["p_ok"]),
+        helper.make_node("Unsqueeze", [defect, "last"], ["defect_column"]),
+        helper.make_node("Unsqueeze", ["p_ok", "last"], ["ok_column"]),
+    ]
+    columns = ["ok_column", "defect_column"]
+    if broken is Broken.OUTPUT_SHAPE:
+        columns.append("defect_column")
+    nodes.append(helper.make_node("Concat", columns, ["scores"], axis=1))
+    weights = [
+        onnx.numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()
+    ]
+    weights.append(onnx.numpy_helper.from_array(np.asarray([1], np.int64), "last"))
+    if broken is Broken.EXTERNAL_DATA:
+        weight = weights[0]
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", "golden/golden.json"), ("offset", "0"), ("length", "4")):
+            entry = weight.external_data.add()
+            entry.key, entry.value = key, value
+    side = size * 2 if broken is Broken.INPUT_SHAPE else size
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", side, side, channels])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(columns)])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _golden_pictures(size: int, channels: int) -> dict[str, Frame]:
+    """Pictures from dark to bright, with a gradient, and one with a bright square on dark."""
+    shape = (size, size) if channels == 1 else (size, size, channels)
+    row = np.linspace(-20, 20, size)
+    pictures: dict[str, Frame] = {}
+    for level in (30, 110, 150, 225):
+        grey = np.clip(level + row[np.newaxis, :] + row[:, np.newaxis] / 2, 0, 255)
+        picture = grey if channels == 1 else np.repeat(grey[:, :, np.newaxis], channels, axis=2)
+        pictures[f"level-{level}.png"] = np.ascontiguousarray(picture.astype(np.uint8))
+    square = np.full(shape, 40, np.uint8)
+    square[size // 4 : size // 2, size // 4 : size // 2] = 240
+    pictures["square.png"] = square
+    return pictures
+
+
+# ---------------------------------------------------------------- the files, and breaking them
+
+
+def _write_golden(folder: Path, scores: dict[str, tuple[float, ...]]) -> None:
+    golden = GoldenSet(
+        images=tuple(GoldenImage(file=file, scores=row) for file, row in scores.items())
+    )
+    (folder / GOLDEN).write_bytes(msgspec.json.encode(golden))
+
+
+def _seal(folder: Path, manifest: Manifest, policy: Policy) -> None:
+    """Manifest and policy for the files as they are now."""
+    files = {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, POLICY)
+    }
+    raw = encode_manifest(msgspec.structs.replace(manifest, files=files))
+    (folder / MANIFEST).write_bytes(raw)
+    (folder / POLICY).write_bytes(
+        encode_policy(msgspec.structs.replace(policy, package=sha256(raw)))
+    )
+
+
+def _reseal(folder: Path, **changes: object) -> None:
+    """As whoever makes a wrong package would: all hashes fit, but the content is wrong."""
+    manifest, _ = read_manifest(folder)
+    policy, _ = read_policy(folder / POLICY)
+    _seal(folder, msgspec.structs.replace(manifest, **changes), policy)
+
+
+def _change_byte(folder: Path) -> None:
+    data = bytearray((folder / MODEL).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / MODEL).write_bytes(data)
+
+
+def _link(path: Path) -> None:
+    elsewhere = path.parent.parent / f"{path.parent.name}-elsewhere-{path.name}"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def _lead_outside(folder: Path) -> None:
+    outside = folder.parent / f"{folder.name}-outside.bin"
+    outside.write_bytes(b"outside")
+    manifest, _ = read_manifest(folder)
+    files = {**manifest.files, f"../{outside.name}": sha256(b"outside")}
+    raw = encode_manifest(msgspec.structs.replace(manifest, files=files))
+    (folder / MANIFEST).write_bytes(raw)
+    repolicy(folder, package=sha256(raw))
+
+
+def _verify_elsewhere(folder: Path) -> None:
+    manifest, _ = read_manifest(folder)
+    _reseal(
+        folder,
+        verified_on=tuple(
+            msgspec.structs.replace(entry, architecture="riscv128")
+            for entry in manifest.verified_on
+        ),
+    )
+
+
+def _change_golden_scores(folder: Path) -> None:
+    golden = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=GoldenSet)
+    # By more than any tolerance, by too little for another verdict.
+    _write_golden(
+        folder,
+        {
+            image.file: (
+                image.scores
+                if index
+                else (abs(image.scores[0] - 0.02), abs(abs(image.scores[0] - 0.02) - 1.0))
+            )
+            for index, image in enumerate(golden.images)
+        },
+    )
+    _reseal(folder)
+
+
+def _spoil_golden_picture(folder: Path) -> None:
+    picture = next((folder / "golden").glob("*.png"))
+    picture.write_bytes(picture.read_bytes()[:-20])
+    _reseal(folder)
+
+
+_BREAKERS: dict[Broken | None, Callable[[Path], None]] = {
+    Broken.CHANGED_BYTE: _change_byte,
+    Broken.MISSING_FILE: lambda folder: (folder / CARD).unlink(),
+    Broken.STRAY_FILE: lambda folder: (folder / "weights.bin").touch(),
+    Broken.SYMLINK: lambda folder: _link(folder / MODEL),
+    Broken.SYMLINKED_FOLDER: lambda folder: _link(folder / "golden"),
+    Broken.OUTSIDE: _lead_outside,
+    Broken.NO_POLICY: lambda folder: (folder / POLICY).unlink(),
+    Broken.FOREIGN_POLICY: lambda folder: repolicy(folder, package="f" * 64),
+    Broken.POLICY_CLASSES: lambda folder: repolicy(folder, nok_min={"scratch": 0.5}),
+    Broken.TASK: lambda folder: _reseal(folder, task="anomaly"),
+    Broken.RUNTIME: lambda folder: _reseal(folder, runtime="abacus"),
+    Broken.IMAGING_VERSION: lambda folder: _reseal(folder, imaging_version="0"),
+    Broken.ARCHITECTURE: _verify_elsewhere,
+    Broken.GOLDEN_SCORES: _change_golden_scores,
+    Broken.GOLDEN_PICTURE: _spoil_golden_picture,
+}
