@@ -37,8 +37,10 @@ SILENCE_NS = 1500 * MS
 """A station that says nothing for so long is gone, whatever the socket believes."""
 ACK_NS = 1000 * MS
 """A batch that is not acknowledged within this was lost."""
-RETRY_NS = (100 * MS, 2000 * MS)
-"""First and longest pause before another attempt."""
+RETRY_NS = (100 * MS, 1000 * MS)
+"""First and longest pause before another hello."""
+CONNECT_NS = 50 * MS
+"""What a new socket is given before something is sent on it."""
 BATCH_RECORDS = 64
 BATCH_BYTES = 700 * 1024
 
@@ -63,7 +65,8 @@ class Link:
         self._nonce = ""
         self.open = False
         self.must_reconnect = False
-        """The socket should be replaced before the next frame is sent."""
+        """The socket must be replaced before the next frame is sent: after an error of protocol
+        libzmq never connects it again, and does not say so."""
         self._credit = 0
         self._sent = 0
         self._progress_ns = 0
@@ -71,6 +74,7 @@ class Link:
         self._pinged_ns = 0
         self._counter = 0
         self._retry_ns = 0
+        self._socket_ns = 0
         self._pause_ns = RETRY_NS[0]
 
     def received(self, frame: bytes, now_ns: int) -> Order | None:
@@ -101,8 +105,7 @@ class Link:
         """The frames that are due."""
         if self.open and self._lost(now_ns):
             self.open = False
-            self.must_reconnect = True
-            self._retry_ns = now_ns
+            return self._replace_socket(now_ns)
         if not self.open:
             return self._hello(now_ns)
         frames: list[bytes] = []
@@ -134,9 +137,18 @@ class Link:
             return True
         return False
 
+    def _replace_socket(self, now_ns: int) -> list[bytes]:
+        self.must_reconnect = True
+        self._socket_ns = now_ns
+        self._retry_ns = now_ns + CONNECT_NS
+        return []
+
     def _hello(self, now_ns: int) -> list[bytes]:
         if now_ns < self._retry_ns:
             return []
+        if self._socket_ns and now_ns - self._socket_ns > SILENCE_NS:
+            return self._replace_socket(now_ns)
+        self._socket_ns = self._socket_ns or now_ns
         self._nonce = secrets.token_hex(16)
         # Jitter, so that the edges of a line do not all return at the same instant.
         self._retry_ns = now_ns + int(self._pause_ns * random.uniform(0.8, 1.2))  # noqa: S311
@@ -156,7 +168,7 @@ class Link:
     def _welcome(self, welcome: Welcome, now_ns: int) -> None:
         self.open = True
         self._pause_ns = RETRY_NS[0]
-        self._heard_ns = self._progress_ns = self._pinged_ns = now_ns
+        self._heard_ns = self._progress_ns = self._pinged_ns = self._socket_ns = now_ns
         self._sent = welcome.committed
         self._log.info("station connected", station=welcome.station, committed=welcome.committed)
         self._committed(welcome.committed, welcome.credit, now_ns)

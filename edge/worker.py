@@ -255,9 +255,12 @@ class Worker:
         if not self._link.open:
             self._evidence_sent.clear()
             return
-        for sha256, sent_ns in list(self._evidence_sent.items()):
-            if now - sent_ns > EVIDENCE_RETRY_NS:
-                del self._evidence_sent[sha256]
+        if any(now - sent_ns > EVIDENCE_RETRY_NS for sent_ns in self._evidence_sent.values()):
+            self._evidence_sent.clear()
+            self._evidence.close(linger=0)
+            self._evidence = self._connect(
+                self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
+            )
         waiting = (kept for kept in self._spool.pending() if kept.sha256 not in self._evidence_sent)
         for kept in islice(waiting, EVIDENCE_WINDOW - len(self._evidence_sent)):
             data = self._spool.get(kept.sha256)

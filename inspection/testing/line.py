@@ -59,8 +59,10 @@ class Line:
         timeout_ms: int = 30_000,
         ready_timeout_ms: int = 60_000,
         edge_timeout_ms: int = 2000,
+        python: str = sys.executable,
     ) -> None:
         self.folder = folder
+        self._python = python
         folder.mkdir(parents=True, exist_ok=True)
         edge, evidence, plc = free_ports(3)
         self.endpoints = {
@@ -125,9 +127,10 @@ class Line:
             command = "edge" if name in self.edges else name
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "inspection", command, str(self.config(name))],
+                    [self._python, "-m", "inspection", command, str(self.config(name))],
                     stdout=log,
                     stderr=log,
+                    cwd=self.folder,
                     env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 )
 

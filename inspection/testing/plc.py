@@ -31,6 +31,9 @@ from inspection.log import get_logger
 HEARTBEAT_S = 0.25
 HEARTBEAT_MAX_AGE_S = 1.0
 RETRY_S = 0.5
+SILENCE_S = 1.5
+"""After so long without a frame the socket is replaced: libzmq never connects one again that has
+had an error of protocol."""
 POLL_S = 0.05
 
 Answer = m.Message
@@ -98,6 +101,7 @@ class SimulatedPlc:
         self._beat_sent = 0.0
         self._beat_counter = 0
         self._beat_moved = float("-inf")
+        self._heard = time.monotonic()
         self._station_beat = -1
         self.status: m.Status | None = None
 
@@ -307,6 +311,10 @@ class SimulatedPlc:
         if self._stop_asked:
             raise _Stopped
         now = time.monotonic()
+        if now - self._heard > SILENCE_S:
+            self._heard = now
+            self._socket.close(linger=0)
+            self._socket = self._connect()
         if now - self._beat_sent >= HEARTBEAT_S:
             self._beat_sent = now
             self._beat_counter += 1
@@ -324,6 +332,7 @@ class SimulatedPlc:
             except WireError as error:
                 self._log.warning("frame not understood", text=str(error))
                 continue
+            self._heard = time.monotonic()
             if isinstance(answer, m.Status):
                 if answer.heartbeat != self._station_beat:
                     self._station_beat, self._beat_moved = answer.heartbeat, time.monotonic()
