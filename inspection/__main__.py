@@ -30,6 +30,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "demo": Command("inspection.testing.demo_command", "run a whole line on this machine"),
     "station": Command("inspection.station.command", "run a station: plans, ledger, store"),
     "edge": Command("edge.command", "run the worker of one camera"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
@@ -49,12 +50,12 @@ EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "onnxruntime"), "edge"),
     **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
     "streamlit": "ui",
+    "onnx": "demo",
     **dict.fromkeys(
         (
             "torch",
             "torchvision",
             "albumentations",
-            "onnx",
             "onnxscript",
             "scipy",
             "efficientnet_lite_pytorch",
@@ -66,7 +67,13 @@ EXTRAS = {
 }
 """Which extra brings a module that is not installed."""
 
-LARGER_EXTRA = {"train": "train", "evaluate": "train", "inspect": "train", "ui": "ui"}
+LARGER_EXTRA = {
+    "demo": "demo",
+    "train": "train",
+    "evaluate": "train",
+    "inspect": "train",
+    "ui": "ui",
+}
 """Commands whose extra holds what they need from the smaller ones too; named instead of those, so
 that nobody installs one extra only to be told of the next."""
 

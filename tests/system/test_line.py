@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import boards
 import pytest
 import zmq
 from oracle import judge_line
@@ -16,6 +15,7 @@ from oracle import judge_line
 from inspection import imaging, wire
 from inspection import messages as m
 from inspection.messages import Reason, Verdict
+from inspection.testing import boards
 from inspection.testing.line import Line
 from inspection.testing.packages import Broken
 

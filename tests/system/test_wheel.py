@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import boards
 import pytest
 from oracle import judge_line
 
+from inspection.testing import boards
 from inspection.testing.line import Line
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,5 +1,5 @@
-"""A small product for system tests: boards of one view with a grid of points, drawn here, and a
-model that calls a dark tile a defect."""
+"""A small product to try a line on: boards with a grid of tiles, drawn here, and a model that calls
+a dark tile a defect. It shows that every wire is connected, and nothing about any real part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inspection import imaging
-from inspection.testing.packages import build_package
+from inspection.testing.packages import Broken, build_package
 
 TILE = 32
 GRID = 5
@@ -54,7 +54,7 @@ def board(*dark: tuple[int, int], shade: int = 225) -> imaging.Frame:
     image = np.full((SIDE, SIDE), shade, np.int16) + rng.integers(-6, 7, (SIDE, SIDE))
     for row, column in dark:
         image[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] -= shade - 30
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def write_part(images: Path, part: str, *frames: imaging.Frame) -> None:
@@ -70,6 +70,6 @@ def camera(images: Path, **settings: object) -> dict[str, dict[str, object]]:
     return {"cam1": {"driver": "folder", "settings": {"directory": str(images), **settings}}}
 
 
-def model(folder: Path, **options: object) -> Path:
+def model(folder: Path, *, broken: Broken | None = None) -> Path:
     """The model package ``darkness`` for these boards."""
-    return build_package(folder, size=TILE, **options)  # type: ignore[arg-type]
+    return build_package(folder, size=TILE, broken=broken)
