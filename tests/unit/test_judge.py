@@ -1,0 +1,165 @@
+"""From a picture to what is said of each point: every point comes out, exactly once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.evidence_spool import EvidenceSpool
+from edge.judge import Judge, Models
+from inspection import imaging
+from inspection.messages import (
+    Inspected,
+    Missed,
+    ModelRef,
+    Order,
+    PointTask,
+    Reason,
+    Region,
+    Verdict,
+)
+from inspection.testing import boards
+from inspection.testing.packages import Broken
+
+SIDE = boards.SIDE
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return boards.model(tmp_path_factory.mktemp("model") / "good")
+
+
+def make_order(ref: ModelRef | None, *, model: str = "darkness") -> Order:
+    return Order(
+        run="r",
+        part="p",
+        plan="a" * 64,
+        view="v0",
+        camera="cam1",
+        attempt=1,
+        remaining_ms=1000,
+        width_px=SIDE,
+        height_px=SIDE,
+        points=tuple(
+            PointTask(
+                point=f"r{row}c{column}",
+                model=model,
+                region=Region(
+                    left_px=column * boards.TILE,
+                    top_px=row * boards.TILE,
+                    width_px=boards.TILE,
+                    height_px=boards.TILE,
+                ),
+            )
+            for row in range(boards.GRID)
+            for column in range(boards.GRID)
+        ),
+        models={} if ref is None else {model: ref},
+    )
+
+
+def judge(folder: Path, packages: dict[str, Path], batch: int = 4) -> tuple[Judge, Models]:
+    models = Models(packages)
+    return Judge(models, EvidenceSpool(folder / "spool"), batch=batch), models
+
+
+def ref_of(models: Models, name: str = "darkness") -> ModelRef:
+    (ref,) = (state.ref for state in models.states if state.name == name)
+    assert ref is not None
+    return ref
+
+
+@pytest.mark.parametrize("batch", [1, 4, 1000])
+def test_each_point_is_judged_in_its_own_place_whatever_the_batch(
+    tmp_path: Path, package: Path, batch: int
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package}, batch)
+    order = make_order(ref_of(models))
+    said = judged.points(order, boards.board((1, 2), (4, 0)))
+    assert [entry.point for entry in said] == [task.point for task in order.points]
+    bad = {e.point for e in said if isinstance(e, Inspected) and e.verdict is Verdict.NOK}
+    assert bad == {"r1c2", "r4c0"}
+
+
+def test_what_is_not_ok_keeps_the_very_picture_the_model_saw(tmp_path: Path, package: Path) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    image = boards.board((1, 2))
+    said = {e.point: e for e in judged.points(make_order(ref_of(models)), image)}
+    evidence = said["r1c2"].evidence
+    assert evidence is not None
+    data = EvidenceSpool(tmp_path / "spool").get(evidence)
+    assert data is not None
+    tile = image[boards.TILE : 2 * boards.TILE, 2 * boards.TILE : 3 * boards.TILE]
+    assert np.array_equal(imaging.decode(data), tile)
+    assert said["r0c0"].evidence is None
+
+
+def test_a_model_of_another_version_than_released_judges_nothing(
+    tmp_path: Path, package: Path
+) -> None:
+    judged, _ = judge(tmp_path, {"darkness": package})
+    other = ModelRef(package="0" * 64, policy="0" * 64)
+    for order in (make_order(other), make_order(None), make_order(other, model="unknown")):
+        said = judged.points(order, boards.board())
+        assert len(said) == len(order.points)
+        assert all(
+            isinstance(e, Missed) and e.reason is Reason.MODEL_UNAVAILABLE and e.detail
+            for e in said
+        )
+
+
+def test_one_bad_package_does_not_keep_the_others_from_judging(
+    tmp_path: Path, package: Path
+) -> None:
+    bad = boards.model(tmp_path / "bad", broken=Broken.CHANGED_BYTE)
+    judged, models = judge(tmp_path, {"bad": bad, "darkness": package})
+    assert [bool(state.fault) for state in models.states] == [True, False]
+    said = judged.points(make_order(ref_of(models)), boards.board())
+    assert all(isinstance(e, Inspected) and e.verdict is Verdict.OK for e in said)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.zeros((SIDE, SIDE), np.uint8), Reason.IMAGE_TOO_DARK),
+        (np.full((SIDE, SIDE), 255, np.uint8), Reason.IMAGE_TOO_BRIGHT),
+        (boards.board()[1:], Reason.IMAGE_WRONG_SIZE),
+    ],
+)
+def test_a_picture_that_shows_nothing_makes_every_point_missed_with_the_picture_kept(
+    tmp_path: Path, package: Path, image: imaging.Frame, reason: Reason
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    order = make_order(ref_of(models))
+    said = judged.points(order, np.ascontiguousarray(image))
+    assert [entry.point for entry in said] == [task.point for task in order.points]
+    assert all(isinstance(e, Missed) and e.reason is reason and e.evidence for e in said)
+
+
+def test_a_score_that_is_no_number_makes_its_point_missed_and_no_other(tmp_path: Path) -> None:
+    nan = boards.model(tmp_path / "nan", broken=Broken.NAN_ON_WHITE)
+    judged, models = judge(tmp_path, {"darkness": nan})
+    image = boards.board()
+    image[: boards.TILE, : boards.TILE] = 255
+    said = {e.point: e for e in judged.points(make_order(ref_of(models)), image)}
+    first = said.pop("r0c0")
+    assert isinstance(first, Missed)
+    assert first.reason is Reason.MODEL_OUTPUT_INVALID
+    assert all(isinstance(e, Inspected) and e.verdict is Verdict.OK for e in said.values())
+
+
+def test_a_verdict_is_not_lost_when_its_picture_cannot_be_kept(
+    tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EvidenceSpool, "put", full)
+    said = {e.point: e for e in judged.points(make_order(ref_of(models)), boards.board((1, 2)))}
+    bad = said["r1c2"]
+    assert isinstance(bad, Inspected)
+    assert (bad.verdict, bad.evidence) == (Verdict.NOK, None)
