@@ -1,0 +1,1 @@
+"""What people see of a station: pages over its store, read-only."""

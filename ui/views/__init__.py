@@ -1,0 +1,1 @@
+"""One page a file; ``page`` in each draws it."""

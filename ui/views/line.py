@@ -1,0 +1,573 @@
+"""Line: is every planned point accounted for, what was the last part, and what is not OK on it.
+
+Everything is in one fragment that runs again every two seconds, so that all numbers on the page
+are of the same moment. What has to survive that (the chosen part, the page of pictures) is in the
+session by the id of its run: a position in a list would mean another part as soon as one is added.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import streamlit as st
+
+from inspection.ledger import Balance
+from inspection.messages import Verdict
+from inspection.store.reader import Absence, PointRow, Production, RunRow
+from ui import words
+from ui.markup import Html, code, div, join, span, tag
+from ui.pictures import Picture
+from ui.queries import AbsenceGroup, Found, NotOk, Snapshot, grouped, only
+from ui.views.shared import Shared
+
+REFRESH_S = 2
+SILENT_S = 60
+"""An open part and a station that has written nothing for so long do not go together."""
+
+PARTS_A_PAGE = 12
+TILES_A_PAGE = 24
+TOP_SCORES = 3
+GROUPS_SHOWN = 12
+PARTS_OF_A_GROUP = 5
+POINTS_LISTED = 400
+EVENTS_SHOWN = 10
+
+WINDOWS: dict[str, float | None] = {"1 h": 1, "8 h": 8, "24 h": 24, "all": None}
+WINDOW = "8 h"
+COLUMNS = (
+    ("part", "part", "part, newest first"),
+    ("plan", "plan", "plan it is inspected with"),
+    ("time", "begun", "when the part was begun"),
+    ("verdict", "verdict", "verdict on the part"),
+    ("count", "OK", "points that are OK"),
+    ("count", "NOK", "points that are NOK"),
+    ("count", "REV.", "points in REVIEW"),
+    ("count", "N.I.", "points NOT_INSPECTED"),
+    ("plc", "PLC", "whether the PLC has taken the verdict"),
+)
+NOT_OK = (Verdict.NOK, Verdict.REVIEW, Verdict.NOT_INSPECTED)
+
+
+def page(shared: Shared) -> None:
+    st.session_state.setdefault("run", st.query_params.get("run"))
+    st.fragment(run_every=REFRESH_S)(_live)(shared)
+
+
+def _live(shared: Shared) -> None:
+    now_ns = time.time_ns()
+    with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
+        head = st.empty()
+        window = st.segmented_control(
+            "Time to look back",
+            list(WINDOWS),
+            default=WINDOW,
+            required=True,
+            key="window",
+            bind="query-params",
+            label_visibility="collapsed",
+            on_change=_first_pages,
+        )
+    snapshot = shared.line.look(WINDOWS.get(window or WINDOW))
+    if isinstance(snapshot, str):
+        head.html(div("head", tag("h1", shared.title or "Line")).text)
+        _show(_unknown(snapshot), _stopped(now_ns))
+        return
+    head.html(_head(shared.title, snapshot, now_ns).text)
+    _show(*_warnings(snapshot, now_ns), _stopped(now_ns))
+    _show(_numbers(snapshot.production))
+    _show(_contradictions(snapshot.not_ok), tag("p", words.OK_MEANS, class_="meaning"))
+    with st.container(key="lower"):
+        left, right = st.columns([43, 57], gap="medium")
+        with left:
+            _parts(snapshot, window or WINDOW, now_ns)
+            _show(_events(snapshot, now_ns))
+        with right:
+            _not_ok(shared, snapshot)
+
+
+def _show(*content: Html) -> None:
+    st.html(join(*content).text)
+
+
+# -------------------------------------------------------------------------------------- head
+
+
+def _head(title: str, snapshot: Snapshot, now_ns: int) -> Html:
+    if snapshot.newest_ns is None:
+        data = "The station has not recorded anything yet."
+    else:
+        when = words.clock_time(snapshot.newest_ns, now_ns)
+        data = f"Last record {when}, {words.duration(_age_s(snapshot, now_ns))} ago."
+    state = {True: "● station running", False: "✕ no station", None: ""}[snapshot.running]
+    return div(
+        "head",
+        tag("h1", title or "Line"),
+        span("station", snapshot.station),
+        span("state" if snapshot.running else "state gone", state),
+        span("age", data),
+        span("read", f"Page read {words.clock_time(snapshot.read_ns, now_ns)}."),
+    )
+
+
+def _age_s(snapshot: Snapshot, now_ns: int) -> float:
+    return 0.0 if snapshot.newest_ns is None else (now_ns - snapshot.newest_ns) / 1e9
+
+
+def _warnings(snapshot: Snapshot, now_ns: int) -> Iterator[Html]:
+    """What is between the page and the truth: an unreadable store, a station that is not there."""
+    open_runs = snapshot.production.open_runs
+    age_s = _age_s(snapshot, now_ns)
+    if snapshot.fault:
+        age = words.duration((now_ns - snapshot.read_ns) / 1e9)
+        when = words.clock_time(snapshot.read_ns, now_ns)
+        yield div("alarm", f"✕ {snapshot.fault}. Shown is what was known at {when}, {age} ago.")
+    elif snapshot.running is False:
+        still = f" Still open: {words.runs(open_runs)}." if open_runs else ""
+        text = f"✕ No station runs on this machine: nothing new is recorded.{still}"
+        yield div("alarm", text)
+    elif open_runs and age_s > SILENT_S:
+        silent = words.duration(age_s)
+        yield div("warning", f"▲ A part is open, but nothing has been recorded for {silent}.")
+    if age_s < -SILENT_S:
+        ahead = words.duration(-age_s)
+        yield div("warning", f"▲ The last record is dated {ahead} ahead of this machine's clock.")
+
+
+def _unknown(why: str) -> Html:
+    again = "This page looks again every two seconds."
+    return join(div("alarm", f"✕ {why}."), tag("p", again, class_="meaning"))
+
+
+def _stopped(now_ns: int) -> Html:
+    """A warning that style.css shows after 15 s, unless it has been replaced by then: a browser
+    whose server has died must not go on saying that its numbers are two seconds old."""
+    text = "✕ This page is not being refreshed any more: its numbers are old. Load it again."
+    return tag("div", text, class_="alarm stopped", data_drawn=str(now_ns))
+
+
+# ----------------------------------------------------------------------------------- numbers
+
+
+def _numbers(production: Production) -> Html:
+    total = production.total
+    terms = (
+        ("ok", f"{words.VERDICT_MARKS[Verdict.OK]} OK", total.ok),
+        ("nok", f"{words.VERDICT_MARKS[Verdict.NOK]} NOK", total.nok),
+        ("review", f"{words.VERDICT_MARKS[Verdict.REVIEW]} REVIEW", total.review),
+        (
+            "missed",
+            f"{words.VERDICT_MARKS[Verdict.NOT_INSPECTED]} NOT_INSPECTED",
+            total.not_inspected,
+        ),
+        ("open", "… open", total.open),
+    )
+    equation = [_term("planned", "planned", words.number(total.planned)), span("sign", "=")]
+    for place, (name, label, count) in enumerate(terms):
+        equation += [span("sign", "+")] if place else []
+        equation.append(_term(name, label, words.number(count)))
+    judged = production.parts_ok + production.parts_nok + production.parts_hold
+    return div(
+        "numbers",
+        div("panel balance", div("title", "Points"), div("equation", *equation), _proof(total)),
+        div(
+            "panel",
+            div("title", "Coverage"),
+            div("big coverage", _coverage(production.closed)),
+            div("small", "of closed runs"),
+            div("small", f"{_coverage(total)} with open runs"),
+        ),
+        div(
+            "panel parts",
+            div("title", f"Parts: {words.number(judged + production.parts_open)}"),
+            div(
+                "equation",
+                _term("ok", "✓ OK", words.number(production.parts_ok)),
+                _term("nok", "✕ NOK", words.number(production.parts_nok)),
+                _term("review", "‖ HOLD", words.number(production.parts_hold)),
+                _term("open", "… open", words.number(production.parts_open)),
+            ),
+            div("small", f"in {words.runs(production.runs)}"),
+        ),
+        div(
+            "panel",
+            div("title", "First-pass yield"),
+            div("big yield", words.share(production.first_ok, production.first_runs, 1)),
+            div("small", f"{words.number(production.first_ok)} OK in their first run"),
+            div("small", f"of {words.number(production.first_runs)} judged"),
+        ),
+    )
+
+
+def _term(class_: str, label: str, value: str) -> Html:
+    return div(f"term {class_}", tag("b", value), tag("span", label))
+
+
+def _proof(total: Balance) -> Html:
+    if total.exact:
+        return div("small proof", "✓ The balance is exact: every planned point is accounted for.")
+    settled = total.ok + total.nok + total.review + total.not_inspected + total.open
+    off = f"{words.number(settled)} accounted for, {words.number(total.planned)} planned"
+    return div(
+        "alarm proof", f"✕ THE BALANCE DOES NOT HOLD: {off}. Stop releasing parts; call quality."
+    )
+
+
+def _coverage(balance: Balance) -> str:
+    return words.share(balance.ok + balance.nok + balance.review, balance.planned)
+
+
+def _contradictions(not_ok: NotOk) -> Html:
+    if not not_ok.contradictions:
+        return Html("")
+    named = ", ".join(run.part for run in not_ok.contradictions[:5])
+    text = (
+        f"✕ The records of {words.parts(len(not_ok.contradictions))} do not add up to the verdict:"
+        f" {named}. Hold them; the store may be damaged."
+    )
+    return div("alarm", text)
+
+
+# ------------------------------------------------------------------------------------- parts
+
+
+def _parts(snapshot: Snapshot, window: str, now_ns: int) -> None:
+    runs = snapshot.runs
+    if not runs:
+        ago = "No part has been begun." if window == "all" else f"No part in the last {window}."
+        _show(div("section", tag("h2", "Last parts")), div("empty", ago))
+        return
+    page = _page("parts_page", len(runs), PARTS_A_PAGE)
+    _show(
+        div("section", tag("h2", "Last parts"), span("hint", "choose one to see only its points")),
+        div(
+            "row names",
+            *(tag("span", name, class_=class_, title=title) for class_, name, title in COLUMNS),
+        ),
+    )
+    chosen = st.session_state.run
+    with st.container(key="parts", gap=None):
+        for run in runs[page * PARTS_A_PAGE : (page + 1) * PARTS_A_PAGE]:
+            with st.container(key=f"row-{run.run}", gap=None):
+                st.button(
+                    code(run.part),
+                    key=f"part-{run.run}",
+                    type="primary" if run.run == chosen else "tertiary",
+                    on_click=_choose,
+                    args=(run.run,),
+                    width="stretch",
+                )
+                _show(_row(run, now_ns))
+    _pager("parts_page", len(runs), PARTS_A_PAGE, "newer", "older")
+
+
+def _row(run: RunRow, now_ns: int) -> Html:
+    balance = run.balance
+    verdict = run.verdict.value if run.verdict else "open"
+    if run.verdict is None:
+        plc = span("plc", "")
+    elif run.acknowledged:
+        plc = tag("span", "✓ taken", class_="plc", title="The PLC has taken this verdict")
+    else:
+        plc = tag("span", "waits", class_="plc waits", title="No PLC has taken this verdict")
+    return div(
+        "row",
+        span("part", ""),
+        tag("span", run.plan, class_="plan", title=run.plan),
+        span("time", words.clock_time(run.begun_ns, now_ns)),
+        span(f"word verdict-{verdict}", words.run_word(run.verdict)),
+        span("count", words.number(balance.ok)),
+        _count(balance.nok),
+        _count(balance.review),
+        _count(balance.not_inspected),
+        plc,
+    )
+
+
+def _count(points: int) -> Html:
+    return span("count some" if points else "count none", words.number(points))
+
+
+def _choose(run: str | None) -> None:
+    """Choose a part, or, where it is chosen already, none."""
+    st.session_state.run = None if run == st.session_state.run else run
+    st.session_state.tiles_page = 0
+    if st.session_state.run is None:
+        st.query_params.pop("run", None)
+    else:
+        st.query_params["run"] = st.session_state.run
+
+
+def _first_pages() -> None:
+    st.session_state.parts_page = st.session_state.tiles_page = 0
+
+
+def _page(key: str, items: int, a_page: int) -> int:
+    """The current page; the last one where there are fewer pages than there were."""
+    last = max(0, (items - 1) // a_page)
+    page = min(max(0, int(st.session_state.get(key, 0))), last)
+    st.session_state[key] = page
+    return page
+
+
+def _turn(key: str, by: int) -> None:
+    st.session_state[key] = int(st.session_state.get(key, 0)) + by
+
+
+def _pager(key: str, items: int, a_page: int, back: str, on: str) -> None:
+    pages = -(-items // a_page)
+    if pages < 2:
+        return
+    page = _page(key, items, a_page)
+    with st.container(key=f"{key}-turn", horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            f"‹ {back}",
+            key=f"{key}-back",
+            disabled=page == 0,
+            on_click=_turn,
+            args=(key, -1),
+            type="tertiary",
+        )
+        first, last = page * a_page + 1, min(items, (page + 1) * a_page)
+        _show(span("hint", f"{first} to {last} of {words.number(items)}"))
+        st.button(
+            f"{on} ›",
+            key=f"{key}-on",
+            disabled=page == pages - 1,
+            on_click=_turn,
+            args=(key, 1),
+            type="tertiary",
+        )
+
+
+# ------------------------------------------------------------------------------------ not OK
+
+
+def _not_ok(shared: Shared, snapshot: Snapshot) -> None:
+    parts = {run.run: run for run in snapshot.runs}
+    chosen = parts.get(st.session_state.run or "")
+    of_parts = only(
+        snapshot.not_ok, lambda run: chosen is None or run == chosen.run, verdicts=NOT_OK
+    )
+    _show(
+        div(
+            "section",
+            tag("h2", "Not OK"),
+            span("hint", f"{chosen.part} only" if chosen else _all_parts(snapshot)),
+        )
+    )
+    with st.container(key="filters", horizontal=True, vertical_alignment="center", gap="small"):
+        verdicts = st.segmented_control(
+            "Verdicts",
+            [verdict.value for verdict in NOT_OK],
+            default=[verdict.value for verdict in NOT_OK],
+            selection_mode="multi",
+            format_func=lambda value: _filter_label(Verdict(value), of_parts),
+            key="verdicts",
+            bind="query-params",
+            label_visibility="collapsed",
+            on_change=_first_pages,
+        )
+        if chosen:
+            st.button("Show all parts", key="all-parts", on_click=_choose, args=(None,))
+    if st.session_state.run and not chosen:
+        text = "The chosen part is not among these any more; all others are shown."
+        _show(div("empty", text))
+    shown = only(of_parts, lambda _: True, [Verdict(value) for value in verdicts or []])
+    if not verdicts:
+        _show(div("empty", "No verdict is chosen above."))
+        return
+    if not shown.found and not shown.absences:
+        _show(div("empty", "Nothing here: no such point."))
+    if shown.found:
+        page = _page("tiles_page", len(shown.found), TILES_A_PAGE)
+        found = shown.found[page * TILES_A_PAGE : (page + 1) * TILES_A_PAGE]
+        rows = shared.line.points(found)
+        _show(
+            div(
+                "tiles",
+                *(
+                    _tile(shared, each, row, parts[each.suspect.run])
+                    for each, row in zip(found, rows, strict=True)
+                ),
+            )
+        )
+        _pager("tiles_page", len(shown.found), TILES_A_PAGE, "back", "more")
+    if shown.absences:
+        _show(_absences(shared, grouped(shown.absences), parts, listed=chosen is not None))
+
+
+def _all_parts(snapshot: Snapshot) -> str:
+    not_ok = snapshot.not_ok
+    if not_ok.runs < snapshot.production.runs:
+        return f"of the newest {words.runs(not_ok.runs)}; the numbers above are of all"
+    return "of all parts above"
+
+
+def _filter_label(verdict: Verdict, not_ok: NotOk) -> str:
+    if verdict is Verdict.NOT_INSPECTED:
+        count = sum(absence.points for absence in not_ok.absences)
+    else:
+        count = sum(each.suspect.verdict is verdict for each in not_ok.found)
+    # "NOT_INSPECTED" in Markdown: an underscore inside a word stays what it is.
+    return f"{words.verdict_word(verdict)} {words.number(count)}"
+
+
+def _tile(shared: Shared, found: Found, row: PointRow | None, run: RunRow) -> Html:
+    suspect = found.suspect
+    class_ = f"tile verdict-{suspect.verdict.value}"
+    severity = (
+        "severity unknown"
+        if found.severity is None
+        else f"{words.SEVERITY_MARKS[found.severity]} {found.severity.value}"
+    )
+    head = div(
+        "line",
+        span("id", suspect.point),
+        span("severity", severity),
+    )
+    if row is None:
+        picture = _picture(Picture(why="The record cannot be read now."), suspect.point)
+        return div(class_, picture, div("said", head, words.verdict_word(suspect.verdict)))
+    said = words.REASONS[row.reason]
+    return div(
+        class_,
+        _picture(shared.pictures.get(row.evidence), row.point),
+        div(
+            "said",
+            head,
+            div(
+                "line",
+                span("word", f"{words.verdict_word(row.verdict)} {row.finding}"),
+            ),
+            div("where", f"{run.part} · {row.view}"),
+            div("scores", *_scores(row, shared.classes.get(row.package or "", ()))),
+            tag("div", said.means, span("do", f" {said.do}"), class_="why"),
+            div("detail", row.detail) if row.detail else Html(""),
+        ),
+    )
+
+
+def _picture(picture: Picture, point: str) -> Html:
+    if not picture.source:
+        return div("picture none", picture.why)
+    small = max(picture.width_px, picture.height_px) <= 160
+    size = f"{picture.width_px} x {picture.height_px} pixels"
+    image = tag(
+        "img",
+        src=picture.source,
+        alt=f"picture of point {point}",
+        title=size,
+        class_="pixels" if small else "photo",
+    )
+    return div("picture", image)
+
+
+def _scores(row: PointRow, names: tuple[str, ...]) -> list[Html]:
+    """The strongest classes, the strongest first; by number where nobody told their names."""
+    if row.scores is None:
+        return []
+    ranked = sorted(enumerate(row.scores), key=lambda item: -item[1])[:TOP_SCORES]
+    named = len(names) == len(row.scores)
+    return [
+        tag(
+            "div",
+            span("name", names[index] if named else f"class {index}"),
+            # Cut off: 1.00 is said of a full 1 only.
+            span("value", f"{int(score * 1000) / 1000:.3f}"),
+            class_="score",
+            style=f"--share: {score:.0%}",
+        )
+        for index, score in ranked
+    ]
+
+
+def _absences(
+    shared: Shared, groups: list[AbsenceGroup], parts: dict[str, RunRow], *, listed: bool
+) -> Html:
+    total = sum(group.points for group in groups)
+    more = len(groups) - GROUPS_SHOWN
+    return div(
+        "absences",
+        tag(
+            "h3",
+            f"{words.VERDICT_MARKS[Verdict.NOT_INSPECTED]} Not inspected: {words.points(total)}",
+        ),
+        *(_group(shared, group, parts, listed=listed) for group in groups[:GROUPS_SHOWN]),
+        div("hint", f"and {words.number(more)} more groups: choose a part")
+        if more > 0
+        else Html(""),
+    )
+
+
+def _group(shared: Shared, group: AbsenceGroup, parts: dict[str, RunRow], *, listed: bool) -> Html:
+    first = group.absences[0]
+    said = words.REASONS[first.reason]
+    several = f" in {words.runs(group.runs)}" if group.runs > 1 else ""
+    title = f"{words.points(group.points)} of view {first.view}{several}: {said.short}"
+    evidence = next((each.evidence for each in group.absences if each.evidence), None)
+    more = group.runs - PARTS_OF_A_GROUP
+    return div(
+        "group",
+        _picture(shared.pictures.get(evidence), first.first) if evidence else Html(""),
+        div(
+            "said",
+            div("line", tag("b", title), span("code", f"reason {int(first.reason)}")),
+            tag("div", said.means, span("do", f" {said.do}"), class_="why"),
+            *(
+                div(
+                    "missing",
+                    span("id", parts[each.run].part),
+                    span("ids", _ids(shared, each, listed=listed)),
+                    span("detail", _details(each)),
+                )
+                for each in group.absences[:PARTS_OF_A_GROUP]
+            ),
+            div("hint", f"and in {words.number(more)} more: choose a part to see its points")
+            if more > 0
+            else Html(""),
+        ),
+    )
+
+
+def _ids(shared: Shared, absence: Absence, *, listed: bool) -> Html:
+    """The points of an absence: all of them where one part is looked at, else first and last."""
+    if absence.points == 1:
+        return span("", absence.first)
+    if listed:
+        ids = shared.line.absent_points(absence, limit=POINTS_LISTED)
+        more = absence.points - len(ids)
+        if ids:
+            every = join(*(join(span("", name), " ") for name in ids))
+            return join(every, f"and {words.number(more)} more" if more > 0 else "")
+    between = ", " if absence.points == 2 else " … "
+    range_ = join(span("", absence.first), between, span("", absence.last))
+    return join(range_, f" ({words.points(absence.points)})")
+
+
+def _details(absence: Absence) -> str:
+    if absence.details > 1:
+        return f"{absence.detail} (and {absence.details - 1} other texts)"
+    return absence.detail
+
+
+# ------------------------------------------------------------------------------------ events
+
+
+def _events(snapshot: Snapshot, now_ns: int) -> Html:
+    parts = {run.run: run.part for run in snapshot.runs}
+    lines = []
+    for event in snapshot.events[:EVENTS_SHOWN]:
+        said = words.event_words(event.kind)
+        about = f" Part {parts[event.run]}." if event.run in parts else ""
+        lines.append(
+            div(
+                "event attention" if said.attention else "event",
+                span("time", words.clock_time(event.happened_ns, now_ns)),
+                span("kind", f"{'▲' if said.attention else '·'} {said.label}"),
+                span("text", f"{event.text}{about}"),
+            )
+        )
+    if not lines:
+        lines.append(div("empty", "The station has reported nothing."))
+    return join(div("section", tag("h2", "What the station says")), div("events", *lines))

@@ -1,0 +1,253 @@
+"""What is said to people: verdicts, reasons and events in words, numbers and times in one form.
+
+A verdict is always a word with a mark, so that its colour is never the only sign of it.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import NamedTuple
+
+from inspection.messages import Reason, RunVerdict, Severity, Verdict
+
+OK_MEANS = (
+    "OK means that nothing visible is wrong; nugget size and cold welds are not visible. "
+    "They need an ultrasonic or destructive test."
+)
+
+THIN_SPACE = "\u202f"
+"""Between groups of digits: no reader takes it for a decimal sign, and no line breaks at it."""
+
+VERDICT_MARKS: dict[Verdict, str] = {
+    Verdict.OK: "✓",
+    Verdict.NOK: "✕",
+    Verdict.REVIEW: "?",
+    Verdict.NOT_INSPECTED: "∅",
+}
+RUN_MARKS: dict[RunVerdict | None, str] = {
+    RunVerdict.OK: "✓",
+    RunVerdict.NOK: "✕",
+    RunVerdict.HOLD: "‖",
+    None: "…",
+}
+SEVERITY_MARKS: dict[Severity, str] = {
+    Severity.MINOR: "▪",
+    Severity.MAJOR: "▪▪",
+    Severity.CRITICAL: "▪▪▪",
+}
+
+
+def run_word(verdict: RunVerdict | None) -> str:
+    """A run's verdict with its mark; None while it is open."""
+    return f"{RUN_MARKS[verdict]} {'open' if verdict is None else verdict.value}"
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """A point's verdict with its mark."""
+    return f"{VERDICT_MARKS[verdict]} {verdict.value}"
+
+
+class Said(NamedTuple):
+    """A reason in words."""
+
+    short: str
+    """A few words for a heading."""
+    means: str
+    do: str
+
+
+REASONS: dict[Reason, Said] = {
+    Reason.NONE: Said(
+        "no reason given",
+        "Nothing was found that would be wrong.",
+        "Nothing to do.",
+    ),
+    Reason.DEFECT: Said(
+        "defect",
+        "The model sees a defect here.",
+        "Look at the part, repair it, and have it inspected again.",
+    ),
+    Reason.UNCERTAIN: Said(
+        "the model is not certain",
+        "The model is sure neither that it is good nor that it is bad.",
+        "Look at the picture, or at the part, and decide.",
+    ),
+    Reason.NO_IMAGE: Said(
+        "no picture",
+        "The camera gave no picture when it was asked.",
+        "Check the camera's power, cable and trigger.",
+    ),
+    Reason.IMAGE_UNREADABLE: Said(
+        "picture unreadable",
+        "What the camera gave is no whole picture.",
+        "Check the camera's cable and network; take the picture again.",
+    ),
+    Reason.IMAGE_WRONG_SIZE: Said(
+        "picture of another size",
+        "The picture is not of the size that the plan says.",
+        "Check the camera's resolution, or put the right size into the plan.",
+    ),
+    Reason.IMAGE_TOO_DARK: Said(
+        "picture too dark",
+        "The picture is black and without contrast.",
+        "Check the lamp, the lens cap and the exposure.",
+    ),
+    Reason.IMAGE_TOO_BRIGHT: Said(
+        "picture too bright",
+        "The picture is white and without contrast.",
+        "Check for glare and the exposure.",
+    ),
+    Reason.MODEL_UNAVAILABLE: Said(
+        "model not loaded",
+        "The edge could not load the model that the plan wants.",
+        "Read the edge's log: the package may be missing, changed or refused by its own test.",
+    ),
+    Reason.MODEL_OUTPUT_INVALID: Said(
+        "model gave no usable scores",
+        "What the model computed are no probabilities, so they count for nothing.",
+        "Keep the picture, tell whoever made the model, and go back to the last version.",
+    ),
+    Reason.MODEL_NOT_RELEASED: Said(
+        "another model than released",
+        "The edge judged with a model or policy that this station has not released.",
+        "Install the released package on the edge, or release the new one at the station.",
+    ),
+    Reason.POLICY_DISAGREES: Said(
+        "edge and station disagree",
+        "The policy applied to the same scores at the station says something else than the edge.",
+        "Compare the software versions of edge and station.",
+    ),
+    Reason.EDGE_NOT_CONNECTED: Said(
+        "edge not connected",
+        "No edge with this camera was connected.",
+        "Start the edge, or check its network to the station.",
+    ),
+    Reason.EDGE_LOST: Said(
+        "edge lost",
+        "The edge was asked, fell silent and could not be asked again.",
+        "Check the edge's power and log; have the part inspected again.",
+    ),
+    Reason.EDGE_FAILED: Said(
+        "edge failed",
+        "The edge could not finish and did not say more.",
+        "Read the edge's log of that time.",
+    ),
+    Reason.LATE: Said(
+        "too late",
+        "No answer came before the plan's deadline.",
+        "If it happens again: give the plan more time, or the edge fewer points.",
+    ),
+    Reason.NOT_TRIGGERED: Said(
+        "not triggered",
+        "The PLC never asked for this view.",
+        "Check the robot program and the PLC's sequence of views.",
+    ),
+    Reason.RUN_ENDED: Said(
+        "run ended before",
+        "The PLC ended the run before this view was asked for.",
+        "Check why the cycle was cut short; have the part inspected again.",
+    ),
+    Reason.STATION_RESTARTED: Said(
+        "station restarted",
+        "The station's machine was restarted while the run was open.",
+        "Have the part inspected again.",
+    ),
+    Reason.RECORD_UNREADABLE: Said(
+        "record unreadable",
+        "The edge's record of this point cannot be read.",
+        "Have the part inspected again; check the edge's disk.",
+    ),
+    Reason.RECORD_LOST: Said(
+        "record lost",
+        "The edge's answer left this point out, or its record is gone.",
+        "Have the part inspected again; check the edge's disk.",
+    ),
+    Reason.RECORD_CONFLICT: Said(
+        "two different answers",
+        "The same question was answered twice, and not in the same way.",
+        "Have the part inspected again; check that no edge runs twice.",
+    ),
+}
+
+
+class EventWords(NamedTuple):
+    """A kind of event in words, and whether somebody has to do something about it."""
+
+    label: str
+    attention: bool
+
+
+EVENTS: dict[str, EventWords] = {
+    "restored": EventWords("station started again", attention=False),
+    "edge_connected": EventWords("edge connected", attention=False),
+    "edge_lost": EventWords("edge lost", attention=True),
+    "edge_refused": EventWords("edge refused", attention=True),
+    "model_fault": EventWords("model not usable", attention=True),
+    "request_refused": EventWords("request refused", attention=True),
+    "frame_refused": EventWords("frame refused", attention=True),
+    "records_lost": EventWords("records lost", attention=True),
+    "unreadable": EventWords("record unreadable", attention=True),
+    "gap": EventWords("records gone", attention=True),
+    "orphan": EventWords("record of no order", attention=True),
+    "conflict": EventWords("contradicting record", attention=True),
+    "late_defect": EventWords("defect after the verdict", attention=True),
+    "chain_broken": EventWords("records were changed", attention=True),
+}
+
+
+def event_words(kind: str) -> EventWords:
+    """The words for a kind of event. One that this software does not know asks for attention."""
+    return EVENTS.get(kind, EventWords(kind, attention=True))
+
+
+# --------------------------------------------------------------------------- numbers and times
+
+
+def number(value: int) -> str:
+    """1 500 000"""
+    return f"{value:,}".replace(",", THIN_SPACE)
+
+
+def points(count: int) -> str:
+    return f"{number(count)} point" if count == 1 else f"{number(count)} points"
+
+
+def runs(count: int) -> str:
+    return f"{number(count)} run" if count == 1 else f"{number(count)} runs"
+
+
+def parts(count: int) -> str:
+    return f"{number(count)} part" if count == 1 else f"{number(count)} parts"
+
+
+def share(some: int, of: int, decimals: int = 4) -> str:
+    """A share in percent, cut off and never rounded up: 100 % is said only where all of it is."""
+    if of <= 0:
+        return "–"
+    scale = 10**decimals
+    floored = some * 100 * scale // of  # whole numbers, because a float may round up on its own
+    whole, rest = divmod(floored, scale)
+    return f"{whole}.{rest:0{decimals}d}{THIN_SPACE}%" if decimals else f"{whole}{THIN_SPACE}%"
+
+
+def duration(seconds: float) -> str:
+    """How long, in the two units that matter."""
+    whole = max(0, math.floor(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"
+
+
+def clock_time(ns: int, now_ns: int) -> str:
+    """The time of day in this machine's time zone, with the date where it is not today's."""
+    then, now = _local(ns), _local(now_ns)
+    return then.strftime("%H:%M:%S" if then.date() == now.date() else "%Y-%m-%d %H:%M:%S")
+
+
+def _local(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9).astimezone()
