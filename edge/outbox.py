@@ -239,7 +239,7 @@ class Outbox:
         except OutboxError:
             self._release()
             raise
-        self._committed = self.first_seq - 1
+        self._committed = self.oldest_seq - 1
 
     # ------------------------------------------------------------ what it holds
 
@@ -251,8 +251,9 @@ class Outbox:
 
     @property
     def first_seq(self) -> int:
-        """The oldest record that can still be read (`next_seq` where there is none)."""
-        return self._segments[0].first
+        """The oldest record not known to be committed (`next_seq` where there is none). Not kept
+        on disk: after a restart it is `oldest_seq`, until the station has answered."""
+        return self._committed + 1
 
     @property
     def next_seq(self) -> int:
@@ -261,8 +262,14 @@ class Outbox:
 
     @property
     def pending(self) -> int:
-        """How many records nobody has reported as committed since the outbox was opened."""
-        return self.next_seq - 1 - self._committed
+        """How many records are not known to be committed."""
+        return self.next_seq - self.first_seq
+
+    @property
+    def oldest_seq(self) -> int:
+        """The oldest record that can still be read; committed ones stay as long as they share a
+        segment with others."""
+        return self._segments[0].first
 
     # ------------------------------------------------------------ use
 
@@ -304,9 +311,9 @@ class Outbox:
         ``max_bytes`` of payload in all, but never none of those there are, so that a large one
         cannot stop the line. Empty where ``first`` is `next_seq`."""
         self._alive()
-        if not self.first_seq <= first <= self.next_seq:
+        if not self.oldest_seq <= first <= self.next_seq:
             raise OutboxError(
-                f"outbox {self._directory} holds records {self.first_seq} to {self.next_seq - 1},"
+                f"outbox {self._directory} holds records {self.oldest_seq} to {self.next_seq - 1},"
                 f" not {first}"
             )
         records: list[bytes] = []

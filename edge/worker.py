@@ -85,6 +85,8 @@ class Worker:
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
         self._models = Models(config.models, threads=config.file.threads)
         self._outbox = Outbox(config.directory / "outbox")
+        if self._outbox.gaps:
+            self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
         self._spool = EvidenceSpool(config.directory / "evidence")
         self._judge = Judge(
             self._models, self._spool, batch=config.file.batch, between=self._converse

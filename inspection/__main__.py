@@ -47,7 +47,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 EXTRAS = {
-    **dict.fromkeys(("numpy", "cv2", "PIL", "onnxruntime"), "edge"),
+    **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
     **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
     "streamlit": "ui",
     "onnx": "demo",

@@ -22,6 +22,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from msgspec import Meta, Struct
 from PIL import Image, UnidentifiedImageError
 
@@ -43,6 +44,7 @@ Frame = npt.NDArray[np.uint8]
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 
+_ORIENTATION = 0x0112  # the tag's number in TIFF and EXIF
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 cv2.setNumThreads(1)  # one thread a worker; more threads cost more than they give on small crops
@@ -63,17 +65,17 @@ class CropSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def decode(data: bytes) -> Frame:
     """A frame from the bytes of a JPEG, PNG, BMP or TIFF file with 8 bits a channel.
 
-    Orientation tags are ignored: a camera's pixels are taken as they lie. Raises `ImageError`
-    (IMAGE_UNREADABLE) for anything else, for files that end early, which some decoders would fill
-    up with grey, and for damage that the format can show: any byte of a PNG, compressed TIFF data
-    that make no sense. JPEG, BMP and most TIFF carry no checksum; for changed bytes within them
-    there is only the hash that travels with the picture.
+    Orientation tags are ignored (a TIFF file that has one is refused): a camera's pixels are taken
+    as they lie. Raises `ImageError` (IMAGE_UNREADABLE) for anything else, for files that end
+    early, which some decoders would fill up with grey, and for damage that the format can show:
+    any byte of a PNG, compressed TIFF data that make no sense. JPEG, BMP and most TIFF carry no
+    checksum; for changed bytes within them there is only the hash that travels with the picture.
     """
     if not data:
         raise ImageError(Reason.IMAGE_UNREADABLE, "the file is empty")
     kind = _check_header(data)
-    if kind == "JPEG" and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise ImageError(Reason.IMAGE_UNREADABLE, "the JPEG file does not end with its end marker")
+    if kind == "JPEG":
+        _check_jpeg(data)
     if kind == "PNG":
         _check_png(data)
     try:
@@ -111,6 +113,13 @@ def _check_header(data: bytes) -> str:
                     raise ImageError(
                         Reason.IMAGE_UNREADABLE, f"{width} x {height} pixels are too many"
                     )
+                turned = header.getexif().get(_ORIENTATION, 1) if kind == "TIFF" else 1
+                if turned != 1:
+                    # OpenCV turns a TIFF also when told not to.
+                    raise ImageError(
+                        Reason.IMAGE_UNREADABLE,
+                        f"a TIFF file with orientation {turned}: write the pixels as they lie",
+                    )
                 if kind == "TIFF" and header.info.get("compression") != "raw":
                     # OpenCV keeps whatever was in memory where compressed data are damaged.
                     header.load()
@@ -123,6 +132,20 @@ def _check_header(data: bytes) -> str:
     except Exception as error:  # noqa: BLE001  Pillow's readers raise whatever a bad header makes them
         raise ImageError(Reason.IMAGE_UNREADABLE, f"no readable image: {error}"[:200]) from None
     return kind
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Ends with its end marker, and has all its data before it.
+
+    Where data are missing libjpeg fills the rest with grey and only warns; OpenCV and Pillow pass
+    the picture on and keep the warning to themselves.
+    """
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ImageError(Reason.IMAGE_UNREADABLE, "the JPEG file does not end with its end marker")
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        raise ImageError(Reason.IMAGE_UNREADABLE, f"the JPEG file is damaged: {error}") from None
 
 
 def _check_png(data: bytes) -> None:
@@ -165,7 +188,7 @@ def check_frame(frame: Frame, width_px: int, height_px: int) -> None:
 
 
 def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
-    """What the model sees of a region: ``uint8`` of shape (height, width, channels).
+    """What the model sees of a region: ``uint8`` of shape (height, width, channels), the caller's.
 
     The region, enlarged by its margin, is rounded to whole pixels (half up), cut out with the
     picture's edge pixels repeated where it reaches outside, and resized by area averaging when it
@@ -194,4 +217,5 @@ def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
         patch = cast(Frame, cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY))[:, :, np.newaxis]
     elif patch.shape[2] == 1 and spec.channels == 3:
         patch = np.repeat(patch, 3, axis=2)
-    return np.ascontiguousarray(patch)
+    # A region of a whole grey frame is the frame: the caller may write to a crop, not to that.
+    return patch.copy() if np.may_share_memory(patch, frame) else np.ascontiguousarray(patch)

@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 
 from inspection.errors import PackageError
 from inspection.messages import MAX_CLASSES, Id, ModelRef, Score, Severity, Sha256
-from inspection.policy import Policy, check_policy, read_policy
+from inspection.policy import UNREADABLE, Policy, check_policy, read_policy
 
 FORMAT = 1
 TASK = "classifier"
@@ -142,7 +142,7 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (FileNotFoundError, NotADirectoryError):
         raise PackageError(f"{path}: no model package here ({MANIFEST} is missing)") from None
-    except (OSError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise PackageError(f"{file}: {error}") from None
     if manifest.format != FORMAT:
         raise PackageError(
@@ -199,7 +199,7 @@ def open_package(path: Path) -> Package:
     policy, policy_hash = _policy_of(path, manifest, package_hash)
     try:
         golden = msgspec.json.decode(content[GOLDEN], type=GoldenSet)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise PackageError(f"{path / GOLDEN}: {error}") from None
     for image in golden.images:
         if f"golden/{image.file}" not in content:

@@ -22,6 +22,9 @@ from inspection.messages import Reason, Score, Seq, Sha256, Text, Verdict
 SUM_TOLERANCE = 1e-3
 """How far probabilities may miss a sum of one (float32 softmax over few classes: about 1e-6)."""
 
+UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a damaged JSON file can raise; msgspec lets the last two through as they are."""
+
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Thresholds of one model package.
@@ -115,5 +118,5 @@ def read_policy(path: Path) -> tuple[Policy, str]:
         return msgspec.json.decode(raw, type=Policy), hashlib.sha256(raw).hexdigest()
     except FileNotFoundError:
         raise PackageError(f"{path}: no policy beside the model package") from None
-    except (OSError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise PackageError(f"{path}: {error}") from None

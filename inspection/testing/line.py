@@ -109,7 +109,13 @@ class Line:
             },
         )
         self._write(
-            "ui", {"store": "station/station.db", "evidence": "station/evidence", "port": 8501}
+            "ui",
+            {
+                "store": "station/station.db",
+                "evidence": "station/evidence",
+                "port": 8501,
+                "models": [str(path.resolve()) for path in models.values()],
+            },
         )
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:

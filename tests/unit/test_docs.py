@@ -13,6 +13,7 @@ from inspection.config import read_config
 from inspection.messages import Fault
 from inspection.station.config import StationFile
 from inspection.testing.plc_command import PlcFile
+from ui.configuration import UiFile
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,6 +30,7 @@ def test_the_table_of_fault_codes_is_the_enumeration() -> None:
     [
         ("README.md", "station.toml", StationFile),
         ("README.md", "edge.toml", EdgeFile),
+        ("README.md", "ui.toml", UiFile),
         ("docs/plc.md", 'plc = "plc-1"', PlcFile),
     ],
 )

@@ -1,0 +1,117 @@
+"""Cameras. A driver is one file here, one line in `DRIVERS`, one factory in the conformance suite.
+
+The SDK of a camera is imported only by its own driver, which is imported only when a
+configuration names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self, cast
+
+import msgspec
+
+from inspection.errors import ConfigurationError
+from inspection.imaging import Frame
+
+DRIVERS: dict[str, str] = {
+    "folder": "edge.cameras.folder:FolderCamera",
+}
+
+_PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+
+
+class Shot(NamedTuple):
+    """One picture as a camera gives it."""
+
+    image: Frame
+    """``uint8``, C-contiguous, (height, width) or (height, width, 3) in RGB order; the receiver
+    owns it, the camera never writes to it again."""
+    frame: str
+    """The camera's own name for it, at most 500 characters. Begins with a number that grows with
+    every shot, so that a frozen camera and a skipped trigger show."""
+    captured_ns: int
+    """Wall clock at the end of the exposure, in nanoseconds since 1970. For people: nothing is
+    decided by it."""
+    data_sha256: str | None = None
+    """Hash of the bytes the camera delivered, where it delivers a file."""
+
+
+class Camera(Protocol):
+    """Takes one picture at a time, when asked. Made from an instance of its ``Settings``."""
+
+    def shoot(self, part: str, view: str) -> Shot:
+        """A picture taken after the call and before the return, so that the part may move then.
+
+        Raises `CameraError` where no picture came, `ImageError` where what came is no picture.
+        The camera goes on working after either. ``part`` and ``view`` are for cameras that choose
+        by them, as a folder of pictures does.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives the device back; `shoot` raises `CameraError` from then on. Twice is fine."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_camera(name: str, settings: Mapping[str, object]) -> Camera:
+    """A camera by its driver's name, or by ``package.module:Class`` for a driver of your own.
+
+    ``settings`` are those of the driver, as they stand in the configuration. Raises
+    `ConfigurationError` where there is no such driver, where its SDK is not installed, and where
+    the settings are wrong; `CameraError` where the device does not answer.
+    """
+    driver = _driver(name)
+    try:
+        checked = msgspec.convert(settings, driver.Settings)
+    except msgspec.ValidationError as error:
+        known = ", ".join(f.encode_name for f in msgspec.structs.fields(driver.Settings))
+        raise ConfigurationError(f"camera {name!r}: {error} (its settings are {known})") from None
+    return cast(Callable[[msgspec.Struct], Camera], driver)(checked)
+
+
+def _driver(name: str) -> Any:
+    """The driver class of a name; its SDK is imported here."""
+    place = name if _PLACE.fullmatch(name) else DRIVERS.get(name)
+    if place is None:
+        raise ConfigurationError(
+            f"there is no camera driver {name!r}: take one of {_listed()}, or name a class of your"
+            " own as package.module:Class"
+        )
+    module, _, attribute = place.partition(":")
+    module, _, attribute = place.partition(":")
+    try:
+        driver = getattr(importlib.import_module(module), attribute)
+    except (ImportError, OSError) as error:  # OSError: a shared library of the SDK is missing
+        missing = getattr(error, "name", None) or module
+        raise ConfigurationError(
+            f"camera driver {name!r} needs the Python module {missing!r}, which cannot be imported"
+            f" ({error}): install the package that brings it (docs/cameras.md says which for each"
+            f" camera), or take another driver of {_listed()}"
+        ) from None
+    except AttributeError:
+        raise ConfigurationError(
+            f"camera driver {name!r}: module {module} has no {attribute!r}"
+        ) from None
+    settings = getattr(driver, "Settings", None)
+    if not (isinstance(settings, type) and issubclass(settings, msgspec.Struct)):
+        raise ConfigurationError(
+            f"camera driver {name!r} is no camera: it has no Settings (see docs/cameras.md)"
+        )
+    return driver
+
+
+def _listed() -> str:
+    return ", ".join(sorted(DRIVERS))

@@ -1,0 +1,195 @@
+"""Pictures that wait for the station."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from edge.evidence_spool import EvidenceSpool
+from inspection.errors import OutboxError
+
+
+def names(spool: EvidenceSpool) -> list[str]:
+    return [kept.sha256 for kept in spool.pending()]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_picture_is_kept_under_the_hash_of_its_bytes(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path / "edge" / "evidence")
+    name = spool.put(b"picture", "png")
+    assert name == sha256(b"picture")
+    assert spool.get(name) == b"picture"
+    (kept,) = spool.pending()
+    assert kept == (name, "png", 7)
+    assert (tmp_path / "edge" / "evidence" / f"{name}.png").read_bytes() == b"picture"
+
+
+def test_pictures_wait_in_the_order_they_were_put_also_after_a_restart(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    put = [spool.put(b"picture %d" % n, "jpeg" if n % 2 else "png") for n in range(100)]
+    assert names(spool) == put
+    spool.forget(put[3])
+    put.pop(3)
+    again = EvidenceSpool(tmp_path)
+    assert names(again) == put
+    assert [kept.media_type for kept in again.pending()][:4] == ["png", "jpeg", "png", "png"]
+    later = again.put(b"later", "png")
+    assert names(EvidenceSpool(tmp_path)) == [*put, later]
+
+
+def test_a_clock_that_is_set_back_does_not_change_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([5_000_000_000, 3_000_000_000, 3_000_000_000, 1_000_000_000])
+    monkeypatch.setattr("time.time_ns", lambda: next(times))
+    put = []
+    for n in range(4):
+        put.append(EvidenceSpool(tmp_path).put(b"%d" % n, "png"))
+    assert names(EvidenceSpool(tmp_path)) == put
+
+
+def test_the_same_picture_twice_is_kept_once(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    assert spool.put(b"same", "png") == spool.put(b"same", "png")
+    assert len(names(spool)) == 1
+    assert EvidenceSpool(tmp_path).put(b"same", "png") == names(spool)[0]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_file_then_name_are_on_disk_before_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = EvidenceSpool(tmp_path)
+    steps: list[str] = []
+    real_sync, real_replace = os.fsync, Path.replace
+
+    def sync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        steps.append("sync folder" if path == tmp_path.resolve() else "sync file")
+        real_sync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    spool.put(b"picture", "png")
+    assert steps == ["sync file", "rename", "sync folder"]
+
+
+def test_what_was_never_finished_is_swept_and_what_is_not_ours_is_left(tmp_path: Path) -> None:
+    (tmp_path / f"{'a' * 64}.png.unfinished").write_bytes(b"half")
+    (tmp_path / "readme.txt").write_text("not ours")
+    spool = EvidenceSpool(tmp_path)
+    assert names(spool) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["readme.txt"]
+
+
+def test_a_damaged_picture_is_moved_aside_and_never_sent(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    good, bad, gone = (spool.put(data, "png") for data in (b"good", b"bad", b"gone"))
+    (tmp_path / f"{bad}.png").write_bytes(b"bax")
+    (tmp_path / f"{gone}.png").unlink()
+    assert spool.get(bad) is None
+    assert spool.get(gone) is None
+    assert spool.get(good) == b"good"
+    assert spool.damaged == 2
+    assert names(spool) == [good]
+    assert (tmp_path / "damaged" / f"{bad}.png").read_bytes() == b"bax"
+    assert names(EvidenceSpool(tmp_path)) == [good]
+
+
+def test_a_forgotten_picture_is_gone_and_forgetting_twice_is_fine(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    name = spool.put(b"picture", "png")
+    spool.forget(name)
+    spool.forget(name)
+    spool.forget("f" * 64)
+    assert spool.get(name) is None
+    assert names(spool) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_over_the_budget_the_oldest_go_first_and_are_counted(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path, max_bytes=100)
+    put = [spool.put(bytes([n]) * 40, "png") for n in range(5)]
+    assert names(spool) == put[3:]
+    assert spool.dropped == 3
+    large = spool.put(b"x" * 150, "png")
+    assert names(spool) == [large], "the newest is about to be named by a record"
+    assert spool.dropped == 5
+    again = EvidenceSpool(tmp_path, max_bytes=100)
+    assert names(again) == [large]
+    small = again.put(b"small", "png")
+    assert names(again) == [small]
+
+
+def test_pictures_may_come_and_go_while_the_waiting_ones_are_walked(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    put = [spool.put(b"%d" % n, "png") for n in range(5)]
+    seen = []
+    for kept in spool.pending():
+        seen.append(kept.sha256)
+        spool.forget(kept.sha256)
+        spool.put(b"new %d" % len(seen), "png")
+    assert seen == put
+    assert len(names(spool)) == 5
+
+
+def test_a_disk_that_takes_nothing_is_an_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = EvidenceSpool(tmp_path)
+    before = spool.put(b"before", "png")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutboxError, match="No space left"):
+            spool.put(b"picture", "png")
+    assert names(spool) == [before]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{before}.png"]
+    assert spool.get(spool.put(b"picture", "png")) == b"picture"
+
+
+def test_a_folder_that_cannot_be_used_is_one_readable_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutboxError, match="check the disk"):
+        EvidenceSpool(tmp_path / "file" / "evidence")
+
+
+@pytest.mark.parametrize("media_type", ["", "image/png", "../png", "p.ng", "png\n", ".png"])
+def test_a_media_type_that_could_be_a_path_is_refused(tmp_path: Path, media_type: str) -> None:
+    with pytest.raises(ValueError, match="identifier"):
+        EvidenceSpool(tmp_path).put(b"x", media_type)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_any_order_of_putting_forgetting_and_restarting_keeps_what_was_not_forgotten(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(3)
+    spool, model = EvidenceSpool(tmp_path), list[str]()
+    for n in range(300):
+        match chance.choice(["put", "put", "forget", "restart"]):
+            case "put":
+                name = spool.put(b"%d" % chance.randrange(n + 1), "png")
+                if name not in model:
+                    model.append(name)
+            case "forget" if model:
+                spool.forget(model.pop(chance.randrange(len(model))))
+            case "restart":
+                spool = EvidenceSpool(tmp_path)
+        assert names(spool) == model
+    assert all(spool.get(name) is not None for name in model)
