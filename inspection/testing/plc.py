@@ -160,7 +160,7 @@ class SimulatedPlc:
         problem = self._trigger_views(begun.run, until)
         verdict = self._await_verdict(begun, until)
         outcome = self._decide(part, begun, verdict, resumed=resumed, problem=problem)
-        if verdict is not None and verdict.result_valid:
+        if verdict is not None and self._is_mine(verdict, begun) and verdict.verdict_seq:
             self._memory.last_verdict_seq = max(self._memory.last_verdict_seq, verdict.verdict_seq)
             self._memorise()
             ack = m.Ack(
@@ -218,8 +218,7 @@ class SimulatedPlc:
             return Outcome(part=part, action="HOLD", reason="no verdict in time", run=begun.run)
         action, reason = "HOLD", ""
         age = time.monotonic() - self._beat_moved
-        echo = (verdict.part, verdict.run, verdict.plan, verdict.plan_hash)
-        if echo != (part, begun.run, self._plan, begun.plan_hash):
+        if not self._is_mine(verdict, begun):
             reason = "the verdict is of another part, run or plan"
         elif [verdict.ok, verdict.nok, verdict.hold].count(True) != 1:
             reason = "not exactly one of ok, nok, hold"
@@ -251,6 +250,11 @@ class SimulatedPlc:
             points_review=verdict.points_review,
             points_not_inspected=verdict.points_not_inspected,
         )
+
+    def _is_mine(self, verdict: m.PartVerdict, begun: m.Begun) -> bool:
+        """Whether the answer echoes the very part, run and plan that were begun."""
+        echo = (verdict.part, verdict.run, verdict.plan, verdict.plan_hash)
+        return echo == (begun.part, begun.run, self._plan, begun.plan_hash)
 
     # -------------------------------------------------------------------------- conversation
 

@@ -164,6 +164,8 @@ def test_an_ok_with_anything_wrong_about_it_holds_the_part(
     (outcome,) = inspect(station, tmp_path, "P1")
     assert outcome.action == "HOLD"
     assert outcome.reason
+    if {"part", "run", "plan", "plan_hash", "verdict_seq"} & set(change):
+        assert station.acks == []  # another part's verdict is not this PLC's to take
 
 
 def test_a_nok_diverts_the_part(station: ScriptedStation, tmp_path: Path) -> None:
