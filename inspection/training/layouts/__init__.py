@@ -1,0 +1,1 @@
+"""How labelled pictures lie on disk, one file each; the table is `LAYOUTS` in `data`."""

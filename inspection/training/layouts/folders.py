@@ -1,0 +1,45 @@
+"""One folder a class: ``good/*.png``, ``crack/*.png``. Each picture is one point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inspection.errors import DataError
+from inspection.messages import Region
+from inspection.training.data import (
+    Dataset,
+    LabelledPoint,
+    Picture,
+    part_and_group,
+    pictures_below,
+    readable,
+)
+from inspection.training.recipe import DatasetDescription
+
+
+def read(description: DatasetDescription, root: Path) -> Dataset:
+    """Raises `DataError` for a folder of pictures that is no class, and a class without folder."""
+    dataset = Dataset(description, root)
+    codes = {entry.code or entry.name for entry in description.classes}
+    for code in sorted(codes):
+        if not (root / code).is_dir():
+            raise DataError(
+                f"{root}: no folder {code!r} for class {description.name_of(code)!r}: create it,"
+                " or correct 'classes' in the description"
+            )
+    for path in pictures_below(root):
+        code = path.relative_to(root).parts[0]
+        label = description.name_of(code)
+        if label is None:
+            raise DataError(
+                f"{path}: {code!r} is no class of {description.name} ({', '.join(sorted(codes))}):"
+                " add it to 'classes' in the description, or move the pictures away"
+            )
+        part, group = part_and_group(dataset, path)
+        frame = readable(dataset, path)
+        if frame is not None:
+            height, width = frame.shape[:2]
+            region = Region(left_px=0, top_px=0, width_px=width, height_px=height)
+            point = LabelledPoint("whole", region, label)
+            dataset.pictures.append(Picture(path, part, group, (point,)))
+    return dataset

@@ -1,0 +1,82 @@
+"""Calibration and thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspection.training.calibrate import (
+    Array,
+    Calibration,
+    Labels,
+    calibrate,
+    choose_limits,
+    probabilities,
+)
+from inspection.training.recipe import Thresholds
+
+WANTED = Thresholds(escapes=0.05, overkill=0.02)
+
+
+def drawn(sharpness: float, shift: float, count: int = 4000) -> tuple[Array, Labels]:
+    """Logits of a model that is ``sharpness`` times too sure and ``shift`` too fond of defects."""
+    rng = np.random.default_rng(3)
+    true = rng.normal(0, 2, (count, 3))
+    chances = probabilities(true, Calibration(1.0, 0.0))
+    labels = np.array([rng.choice(3, p=row) for row in chances], np.int64)
+    logits = true * sharpness
+    logits[:, 0] -= shift * sharpness
+    return logits, labels
+
+
+def test_calibration_finds_how_much_too_sure_a_model_is() -> None:
+    found = calibrate(*drawn(2.5, 1.5))
+    assert found.temperature == pytest.approx(2.5, rel=0.1)
+    assert found.good_shift == pytest.approx(1.5, abs=0.15)
+
+
+def test_calibrated_scores_come_true_as_often_as_they_say() -> None:
+    logits, labels = drawn(3.0, -1.0)
+    scores = probabilities(logits, calibrate(logits, labels))
+    sure = scores[:, 0] > 0.8
+    assert (labels[sure] == 0).mean() == pytest.approx(scores[sure, 0].mean(), abs=0.03)
+
+
+def test_a_perfect_separation_does_not_make_a_model_infinitely_sure() -> None:
+    logits = np.array([[5.0, -5.0]] * 50 + [[-5.0, 5.0]] * 5)
+    found = calibrate(logits, np.array([0] * 50 + [1] * 5, np.int64))
+    assert 0.1 <= found.temperature <= 10
+    assert abs(found.good_shift) <= 10
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=40),
+    st.lists(st.floats(0, 1), min_size=1, max_size=40),
+)
+def test_no_other_limit_serves_both_wishes_better(good: list[float], bad: list[float]) -> None:
+    ok = np.array([*good, *bad])
+    scores = np.stack([ok, 1 - ok], axis=1)
+    labels = np.array([0] * len(good) + [1] * len(bad), np.int64)
+    limits = choose_limits(scores, labels, WANTED)
+    assert 0.0 <= limits.ok_min <= 1.0
+    assert 0.5 <= limits.nok_min <= 1.0
+
+    def worst(limit: float) -> float:
+        escapes = float((ok[labels == 1] >= limit).mean())
+        overkill = float((ok[labels == 0] < limit).mean())
+        return max(escapes / WANTED.escapes, overkill / WANTED.overkill)
+
+    inside = np.clip(ok, 1e-6, 1 - 1e-6)
+    if np.array_equal(inside, ok):  # beyond that, log-odds are clipped and scores count as equal
+        for limit in ok:
+            assert worst(limits.ok_min) <= worst(float(limit)) + 1e-9
+
+
+def test_limits_between_classes_apart_lie_between_them() -> None:
+    scores = np.array([[0.99, 0.01]] * 20 + [[0.01, 0.99]] * 5)
+    labels = np.array([0] * 20 + [1] * 5, np.int64)
+    limits = choose_limits(scores, labels, WANTED)
+    assert limits.ok_min == pytest.approx(0.5)
+    assert limits.nok_min == 0.5
