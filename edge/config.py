@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from inspection.config import read_config, resolve
+from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, Problem
 from inspection.messages import Id
 from inspection.package import MANIFEST
-
-Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^/\s]+:[0-9]{1,5}$")]
 
 
 class StationEndpoints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,15 +17,19 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Meta
 from msgspec import inspect as shapes
 
 from inspection.errors import ConfigurationError, Problem
 from inspection.messages import ID_PATTERN
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^/\s]+:[0-9]{1,5}(?![\s\S])")]
+"""A ZeroMQ address, ``tcp://HOST:PORT``."""
 
 TomlPath: TypeAlias = tuple[str | int, ...]
 """Where a value is: keys of tables and, from 0, positions in arrays."""

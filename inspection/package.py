@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 
 from inspection.errors import PackageError
 from inspection.messages import MAX_CLASSES, Id, ModelRef, Score, Severity, Sha256
-from inspection.policy import UNREADABLE, Policy, check_policy, read_policy
+from inspection.policy import UNREADABLE, Policy, check_policy, encode_policy, read_policy
 
 FORMAT = 1
 TASK = "classifier"
@@ -233,6 +233,22 @@ def _policy_of(path: Path, manifest: Manifest, package_hash: str) -> tuple[Polic
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of ``manifest.json``; their SHA-256 is the package's hash."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def seal(path: Path, manifest: Manifest, policy: Policy) -> ModelRef:
+    """Make the files that lie in a folder a package: write the manifest with their hashes, and
+    the policy bound to it. Graph, golden pictures and card must be there; ``manifest.files`` and
+    ``policy.package`` are filled in here."""
+    files = {
+        entry.relative_to(path).as_posix(): sha256(entry.read_bytes())
+        for entry in sorted(path.rglob("*"))
+        if entry.is_file() and entry.name not in (MANIFEST, POLICY)
+    }
+    raw = encode_manifest(msgspec.structs.replace(manifest, files=files))
+    bound = encode_policy(msgspec.structs.replace(policy, package=sha256(raw)))
+    (path / MANIFEST).write_bytes(raw)
+    (path / POLICY).write_bytes(bound)
+    return ModelRef(package=sha256(raw), policy=sha256(bound))
 
 
 def architecture() -> str:

@@ -10,7 +10,7 @@ versions are not.
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -73,22 +73,12 @@ class Lane(Generic[M]):
         return message
 
 
-EDGE_TO_STATION: Lane[m.Hello | m.Results | m.FrameTaken | m.Ping] = Lane(
-    m.Hello | m.Results | m.FrameTaken | m.Ping, max_bytes=4 * MIB
-)
-STATION_TO_EDGE: Lane[m.Welcome | m.Committed | m.Order | m.Pong | m.Refused] = Lane(
-    m.Welcome | m.Committed | m.Order | m.Pong | m.Refused
-)
-# Holds the largest answer there can be: MAX_POINTS_PER_VIEW points with MAX_CLASSES scores each.
-RECORD: Lane[m.ViewResult | m.Gap] = Lane(m.ViewResult | m.Gap, max_bytes=3 * MIB)
-EVIDENCE_TO_STATION: Lane[m.Evidence] = Lane(m.Evidence, max_bytes=8 * MIB)
-STATION_TO_EVIDENCE: Lane[m.EvidenceStored | m.Refused] = Lane(m.EvidenceStored | m.Refused)
-PLC_TO_STATION: Lane[m.Begin | m.TriggerView | m.End | m.GetVerdict | m.Ack | m.Heartbeat] = Lane(
-    m.Begin | m.TriggerView | m.End | m.GetVerdict | m.Ack | m.Heartbeat,
-    json=True,
-    max_bytes=16 * KIB,
-)
-STATION_TO_PLC: Lane[
+FromEdge: TypeAlias = m.Hello | m.Results | m.FrameTaken | m.Ping
+ToEdge: TypeAlias = m.Welcome | m.Committed | m.Order | m.Pong | m.Refused
+Record: TypeAlias = m.ViewResult | m.Gap
+ToEvidence: TypeAlias = m.EvidenceStored | m.Refused
+FromPlc: TypeAlias = m.Begin | m.TriggerView | m.End | m.GetVerdict | m.Ack | m.Heartbeat
+ToPlc: TypeAlias = (
     m.Begun
     | m.Acquired
     | m.Busy
@@ -98,16 +88,13 @@ STATION_TO_PLC: Lane[
     | m.Acknowledged
     | m.Status
     | m.Refusal
-] = Lane(
-    m.Begun
-    | m.Acquired
-    | m.Busy
-    | m.Ended
-    | m.PartVerdict
-    | m.VerdictReady
-    | m.Acknowledged
-    | m.Status
-    | m.Refusal,
-    json=True,
-    max_bytes=16 * KIB,
 )
+
+EDGE_TO_STATION: Lane[FromEdge] = Lane(FromEdge, max_bytes=4 * MIB)
+STATION_TO_EDGE: Lane[ToEdge] = Lane(ToEdge)
+# Holds the largest answer there can be: MAX_POINTS_PER_VIEW points with MAX_CLASSES scores each.
+RECORD: Lane[Record] = Lane(Record, max_bytes=3 * MIB)
+EVIDENCE_TO_STATION: Lane[m.Evidence] = Lane(m.Evidence, max_bytes=8 * MIB)
+STATION_TO_EVIDENCE: Lane[ToEvidence] = Lane(ToEvidence)
+PLC_TO_STATION: Lane[FromPlc] = Lane(FromPlc, json=True, max_bytes=16 * KIB)
+STATION_TO_PLC: Lane[ToPlc] = Lane(ToPlc, json=True, max_bytes=16 * KIB)

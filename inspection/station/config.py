@@ -8,14 +8,12 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from inspection.config import read_config, resolve
+from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.messages import Id
 from inspection.package import read_reference
 from inspection.plan import Plan, read_plan
 from inspection.station.acceptance import Released
-
-Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^/\s]+:[0-9]{1,5}$")]
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

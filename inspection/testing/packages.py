@@ -36,6 +36,7 @@ from inspection.package import (
     encode_manifest,
     open_package,
     read_manifest,
+    seal,
     sha256,
 )
 from inspection.policy import Policy, encode_policy, read_policy
@@ -138,7 +139,7 @@ def build_package(
         created="2026-01-01T00:00:00Z",
         why="made for tests",
     )
-    _seal(folder, manifest, policy)
+    seal(folder, manifest, policy)
     if broken not in _CANNOT_RUN:
         model = runtimes.load(open_package(folder), replay=False)
         crops = np.stack([picture.reshape(size, size, channels) for picture in pictures.values()])
@@ -146,7 +147,7 @@ def build_package(
         _write_golden(
             folder, {file: tuple(row) for file, row in zip(pictures, scores, strict=True)}
         )
-        _seal(folder, manifest, policy)
+        seal(folder, manifest, policy)
     if broken in _BREAKERS:
         _BREAKERS[broken](folder)
     return folder
@@ -268,25 +269,11 @@ def _write_golden(folder: Path, scores: dict[str, tuple[float, ...]]) -> None:
     (folder / GOLDEN).write_bytes(msgspec.json.encode(golden))
 
 
-def _seal(folder: Path, manifest: Manifest, policy: Policy) -> None:
-    """Manifest and policy for the files as they are now."""
-    files = {
-        path.relative_to(folder).as_posix(): sha256(path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (MANIFEST, POLICY)
-    }
-    raw = encode_manifest(msgspec.structs.replace(manifest, files=files))
-    (folder / MANIFEST).write_bytes(raw)
-    (folder / POLICY).write_bytes(
-        encode_policy(msgspec.structs.replace(policy, package=sha256(raw)))
-    )
-
-
 def _reseal(folder: Path, **changes: object) -> None:
     """As whoever makes a wrong package would: all hashes fit, but the content is wrong."""
     manifest, _ = read_manifest(folder)
     policy, _ = read_policy(folder / POLICY)
-    _seal(folder, msgspec.structs.replace(manifest, **changes), policy)
+    seal(folder, msgspec.structs.replace(manifest, **changes), policy)
 
 
 def _change_byte(folder: Path) -> None:

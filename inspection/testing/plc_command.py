@@ -12,12 +12,11 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from inspection import log
-from inspection.config import read_config, resolve
+from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, Problem
 from inspection.messages import ID_PATTERN, Id
 from inspection.testing.plc import SimulatedPlc
 
-Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^/\s]+:[0-9]{1,5}$")]
 Milliseconds = Annotated[int, Meta(ge=100, le=3_600_000)]
 
 
