@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from inspection.errors import StoreError
 
@@ -41,6 +42,10 @@ class EvidenceStore:
                 if hasattr(file, "fileno"):
                     os.fsync(file.fileno())
             self._files.mv(aside, path)
+            if isinstance(self._files, LocalFileSystem):
+                # A name is durable only when its folder is, and a new folder when its parent is.
+                _sync_folder(f"{self._root}/{sha256[:2]}")
+                _sync_folder(self._root)
         except OSError as error:
             raise StoreError(f"evidence cannot be stored in {self._root}: {error}") from None
 
@@ -51,3 +56,11 @@ class EvidenceStore:
         except OSError:
             return None
         return data if hashlib.sha256(data).hexdigest() == sha256 else None
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
