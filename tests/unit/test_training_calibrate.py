@@ -51,27 +51,43 @@ def test_a_perfect_separation_does_not_make_a_model_infinitely_sure() -> None:
     assert abs(found.good_shift) <= 10
 
 
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=40),
-    st.lists(st.floats(0, 1), min_size=1, max_size=40),
-)
-def test_no_other_limit_serves_both_wishes_better(good: list[float], bad: list[float]) -> None:
-    ok = np.array([*good, *bad])
-    scores = np.stack([ok, 1 - ok], axis=1)
-    labels = np.array([0] * len(good) + [1] * len(bad), np.int64)
-    limits = choose_limits(scores, labels, WANTED)
-    assert 0.0 <= limits.ok_min <= 1.0
+@given(st.lists(st.floats(0.001, 0.999), min_size=2, max_size=60))
+def test_no_other_limit_serves_both_wishes_better(ok_scores: list[float]) -> None:
+    ok = np.array(ok_scores)
+    labels = np.array([0] + [1] * (len(ok) - 1), np.int64)
+    limits = choose_limits(np.stack([ok, 1 - ok], axis=1), labels, WANTED)
     assert 0.5 <= limits.nok_min <= 1.0
 
     def worst(limit: float) -> float:
-        escapes = float((ok[labels == 1] >= limit).mean())
-        overkill = float((ok[labels == 0] < limit).mean())
-        return max(escapes / WANTED.escapes, overkill / WANTED.overkill)
+        escapes = (1 - ok)[ok >= limit].sum() / (1 - ok).sum()
+        overkill = ok[ok < limit].sum() / ok.sum()
+        return float(max(escapes / WANTED.escapes, overkill / WANTED.overkill))
 
-    inside = np.clip(ok, 1e-6, 1 - 1e-6)
-    if np.array_equal(inside, ok):  # beyond that, log-odds are clipped and scores count as equal
-        for limit in ok:
-            assert worst(limits.ok_min) <= worst(float(limit)) + 1e-9
+    for limit in ok:
+        assert worst(limits.ok_min) <= worst(float(limit)) + 1e-6
+
+
+def test_the_limit_keeps_what_calibrated_scores_promise() -> None:
+    """Escapes and overkill on new points are in the proportion that was wanted."""
+    logits, labels = drawn(2.0, 1.0)
+    calibration = calibrate(logits, labels)
+    limits = choose_limits(probabilities(logits, calibration), labels, WANTED)
+    rng = np.random.default_rng(8)
+    true = rng.normal(0, 2, (40_000, 3))
+    fresh = np.array([rng.choice(3, p=row) for row in probabilities(true, Calibration(1.0, 0.0))])
+    seen = true * 2.0
+    seen[:, 0] -= 2.0
+    ok = probabilities(seen, calibration)[:, 0] >= limits.ok_min
+    escapes, overkill = ok[fresh != 0].mean(), (~ok[fresh == 0]).mean()
+    assert escapes / overkill == pytest.approx(WANTED.escapes / WANTED.overkill, rel=0.25)
+
+
+def test_a_few_odd_points_move_the_limit_little() -> None:
+    logits, labels = drawn(1.0, 0.0, 600)
+    scores = probabilities(logits, Calibration(1.0, 0.0))
+    whole = choose_limits(scores, labels, WANTED).ok_min
+    parts = [choose_limits(scores[i::3], labels[i::3], WANTED).ok_min for i in range(3)]
+    assert max(abs(part - whole) for part in parts) < 0.05
 
 
 def test_limits_between_classes_apart_lie_between_them() -> None:
