@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+BOARDS ?= $(DATA)/deeppcb-sample
 ARGS ?=
 
 .PHONY: demo test check proof boards environment clean
@@ -39,7 +40,7 @@ check: environment
 	$(BIN)/lint-imports
 
 boards: environment
-	$(BIN)/python tests/proofs/circuit_boards.py --data $(DATA)/deeppcb-sample $(ARGS)
+	$(BIN)/python tests/proofs/circuit_boards.py --data $(BOARDS) $(ARGS)
 
 proof: environment
 	$(BIN)/python tests/proofs/run.py --data $(DATA) $(ARGS)
