@@ -37,8 +37,10 @@ SILENCE_NS = 1500 * MS
 """A station that says nothing for so long is gone, whatever the socket believes."""
 ACK_NS = 1000 * MS
 """A batch that is not acknowledged within this was lost."""
-RETRY_NS = (100 * MS, 1000 * MS)
-"""First and longest pause before another hello."""
+RETRY_NS = (100 * MS, 3000 * MS)
+"""First and longest pause before another hello; an answer that takes longer is never heard."""
+AWAY_NS = 500 * MS
+"""A caller that was away for so long (an exposure) has not listened: silence counts from now."""
 CONNECT_NS = 50 * MS
 """What a new socket is given before something is sent on it."""
 BATCH_RECORDS = 64
@@ -51,13 +53,13 @@ class Link:
     def __init__(
         self,
         edge: Id,
-        cameras: Sequence[Id],
+        cameras: Callable[[], tuple[Id, ...]],
         models: Sequence[ModelState],
         outbox: Outbox,
         working: Callable[[], tuple[OrderRef, ...]],
     ) -> None:
         self._edge = edge
-        self._cameras = tuple(cameras)
+        self._cameras = cameras
         self._models = tuple(models)
         self._outbox = outbox
         self._working = working
@@ -75,6 +77,7 @@ class Link:
         self._counter = 0
         self._retry_ns = 0
         self._socket_ns = 0
+        self._asked_ns = 0
         self._pause_ns = RETRY_NS[0]
 
     def received(self, frame: bytes, now_ns: int) -> Order | None:
@@ -103,6 +106,9 @@ class Link:
 
     def to_send(self, now_ns: int) -> list[bytes]:
         """The frames that are due."""
+        if now_ns - self._asked_ns > AWAY_NS:
+            self._heard_ns = self._progress_ns = now_ns
+        self._asked_ns = now_ns
         if self.open and self._lost(now_ns):
             self.open = False
             return self._replace_socket(now_ns)
@@ -121,6 +127,11 @@ class Link:
             )
             frames.append(wire.EDGE_TO_STATION.encode(ping))
         return frames + self._results(now_ns)
+
+    def begin_anew(self, now_ns: int) -> None:
+        """Say hello again: what this edge can do has changed."""
+        self.open = False
+        self._retry_ns = now_ns
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing is due, unless a frame comes in or the outbox grows."""
@@ -159,7 +170,7 @@ class Link:
             nonce=self._nonce,
             first_seq=self._outbox.first_seq,
             next_seq=self._outbox.next_seq,
-            cameras=self._cameras,
+            cameras=self._cameras(),
             models=self._models,
             working=self._working(),
         )
@@ -183,8 +194,7 @@ class Link:
         if refused.fault is Fault.UNKNOWN_SESSION:
             if self.open:
                 self._log.info("station was restarted")
-                self.open = False
-                self._retry_ns = now_ns
+                self.begin_anew(now_ns)
             return
         self._log.error("station refuses", fault=refused.fault.name, text=refused.text)
         self.open = False

@@ -41,7 +41,7 @@ from inspection.errors import OutboxError
 from inspection.messages import Gap
 
 SEGMENT_BYTES = 8 * wire.MIB
-MAX_RECORD_BYTES = wire.MIB
+MAX_RECORD_BYTES = wire.RECORD.max_bytes
 MAX_LOST_RECORDS = 1_000_000
 """More missing numbers than this between two segments come from a stray file, not from a disk."""
 

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict, deque
 from itertools import islice
 
+import msgspec
 import zmq
 
 from edge.cameras import Camera, Shot, open_camera
@@ -21,7 +22,14 @@ from edge.link import Link
 from edge.outbox import Outbox
 from inspection import wire
 from inspection.clock import Clock
-from inspection.errors import CameraError, ImageError, OutboxError, WireError
+from inspection.errors import (
+    CameraError,
+    ConfigurationError,
+    ImageError,
+    OutboxError,
+    TooLarge,
+    WireError,
+)
 from inspection.log import get_logger
 from inspection.messages import (
     Evidence,
@@ -36,6 +44,8 @@ from inspection.messages import (
 )
 
 REMEMBERED_ORDERS = 10_000
+LOOK_AGAIN_NS = 2_000_000_000
+"""How often a camera that is missing is looked for."""
 EVIDENCE_WINDOW = 8
 EVIDENCE_RETRY_NS = 5_000_000_000
 
@@ -47,21 +57,41 @@ class Eye:
         self.name = name
         self._file = file
         self._camera: Camera | None = None
-        try:
-            self._open()
-        except CameraError as error:
-            get_logger().error("camera missing", camera=name, fault=str(error))
+        self._fault = ""
+        self.try_to_open()
 
-    def _open(self) -> Camera:
-        if self._camera is None:
+    @property
+    def is_open(self) -> bool:
+        return self._camera is not None
+
+    def try_to_open(self) -> bool:
+        """Whether the camera is there now. Raises `ConfigurationError` where it never can be."""
+        if self._camera is not None:
+            return True
+        try:
             self._camera = open_camera(self._file.driver, self._file.settings)
-        return self._camera
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever an SDK raises
+            if str(error) != self._fault:
+                self._fault = str(error)
+                get_logger().error("camera missing", camera=self.name, fault=self._fault)
+            return False
+        get_logger().info("camera ready", camera=self.name)
+        return True
 
     def shoot(self, part: str, view: str) -> Shot:
-        """See `edge.cameras.Camera.shoot`. A driver's own exceptions come out as `CameraError`:
-        an SDK must not be able to stop the worker."""
+        """See `edge.cameras.Camera.shoot`. A driver's own exceptions come out as `CameraError`,
+        and so do values that are none: an SDK must not be able to stop the worker."""
+        self.try_to_open()
+        if self._camera is None:
+            raise CameraError(f"camera {self.name} is not there: {self._fault}")
         try:
-            return self._open().shoot(part, view)
+            shot = self._camera.shoot(part, view)
+            captured_ns = int(shot.captured_ns)
+            if not 0 <= captured_ns < 2**63:
+                raise ValueError(f"captured_ns {captured_ns} is no time")
+            return shot._replace(frame=str(shot.frame)[:500], captured_ns=captured_ns)
         except (CameraError, ImageError):
             raise
         except Exception as error:
@@ -92,13 +122,15 @@ class Worker:
             self._models, self._spool, batch=config.file.batch, between=self._converse
         )
         self._link = Link(
-            self._edge, tuple(self._eyes), self._models.states, self._outbox, self._in_hand
+            self._edge, self._cameras, self._models.states, self._outbox, self._in_hand
         )
         self._queue: deque[tuple[Order, int]] = deque()
         self._current: OrderRef | None = None
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
         self._stopped = False
+        self._look_again_ns = 0
+        self._pictures_lost = (0, 0)
         self._context = zmq.Context()
         self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         self._evidence = self._connect(self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes)
@@ -111,6 +143,7 @@ class Worker:
         """Work until `stop`."""
         while not self._stopped:
             self._converse()
+            self._look_for_cameras()
             if self._queue:
                 order, expires_ns = self._queue.popleft()
                 self._carry_out(order, expires_ns)
@@ -132,6 +165,20 @@ class Worker:
 
     # -------------------------------------------------------------------------------- orders
 
+    def _cameras(self) -> tuple[str, ...]:
+        """The cameras that are there: an edge without its camera must not look ready."""
+        return tuple(name for name, eye in self._eyes.items() if eye.is_open)
+
+    def _look_for_cameras(self) -> None:
+        now = self._clock.monotonic_ns()
+        if now < self._look_again_ns:
+            return
+        self._look_again_ns = now + LOOK_AGAIN_NS
+        missing = [eye for eye in self._eyes.values() if not eye.is_open]
+        found = [eye for eye in missing if eye.try_to_open()]
+        if found:
+            self._link.begin_anew(now)
+
     def _in_hand(self) -> tuple[OrderRef, ...]:
         waiting = (_ref(order) for order, _ in self._queue)
         return tuple(waiting) if self._current is None else (self._current, *waiting)
@@ -148,7 +195,7 @@ class Worker:
                 )
             else:
                 shot = self._shoot(order)
-                frame, captured_ns = shot.frame[:500], shot.captured_ns
+                frame, captured_ns = shot.frame, shot.captured_ns
                 self._tell(
                     FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
                 )
@@ -163,19 +210,7 @@ class Worker:
             # A fault of ours must not stop the line: the points say what happened to them.
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
-        result = ViewResult(
-            run=order.run,
-            view=order.view,
-            attempt=order.attempt,
-            part=order.part,
-            plan=order.plan,
-            edge=self._edge,
-            camera=order.camera,
-            frame=frame,
-            captured_ns=captured_ns,
-            points=points,
-        )
-        self._outbox.append([wire.RECORD.encode(result)])
+        self._outbox.append([self._record(order, frame, captured_ns, points)])
         self._current = None
         self._log.info(
             "view judged",
@@ -188,6 +223,32 @@ class Worker:
             ms=round((time.perf_counter() - begun) * 1000, 1),
         )
         self._converse()
+
+    def _record(
+        self,
+        order: Order,
+        frame: str,
+        captured_ns: int,
+        points: tuple[Inspected | Missed, ...],
+    ) -> bytes:
+        result = ViewResult(
+            run=order.run,
+            view=order.view,
+            attempt=order.attempt,
+            part=order.part,
+            plan=order.plan,
+            edge=self._edge,
+            camera=order.camera,
+            frame=frame,
+            captured_ns=captured_ns,
+            points=points,
+        )
+        try:
+            return wire.RECORD.encode(result)
+        except TooLarge as error:
+            self._log.error("answer too large", run=order.run, view=order.view, text=str(error))
+            short = tuple(missed(order.points, Reason.EDGE_FAILED, "answer too large"))
+            return wire.RECORD.encode(msgspec.structs.replace(result, points=short))
 
     def _shoot(self, order: Order) -> Shot:
         eye = self._eyes.get(order.camera)
@@ -264,6 +325,9 @@ class Worker:
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )
         waiting = (kept for kept in self._spool.pending() if kept.sha256 not in self._evidence_sent)
+        if (lost := (self._spool.dropped, self._spool.damaged)) != self._pictures_lost:
+            self._pictures_lost = lost
+            self._log.warning("pictures lost", dropped=lost[0], damaged=lost[1])
         for kept in islice(waiting, EVIDENCE_WINDOW - len(self._evidence_sent)):
             data = self._spool.get(kept.sha256)
             if data is None:

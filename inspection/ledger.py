@@ -122,9 +122,11 @@ class AnswersConflict:
 
 @dataclass(frozen=True, slots=True)
 class RunStopped:
-    """No more pictures."""
+    """No more pictures. With ``part_left`` not even those that are ordered and not yet reported
+    taken: another part stands there."""
 
     run: str
+    part_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,8 @@ class ViewState(enum.Enum):
     """To be photographed, but no edge with its camera is connected."""
     ORDERED = "ordered"
     DONE = "done"
+    CLOSED = "closed"
+    """Written off: the part may have moved. Whatever is still photographed counts for nothing."""
 
 
 @dataclass(slots=True)
@@ -304,6 +308,9 @@ class _Run:
     deadline_ns: int
     views: dict[str, _View]
     settled: dict[str, Entry] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    """Points the station itself has written down; it does so at most once a point."""
+    stopped: bool = False
 
 
 class Ledger:
@@ -336,6 +343,16 @@ class Ledger:
 
     def is_open(self, run: str) -> bool:
         return run in self._runs
+
+    def accepts(self, run: str, view: str) -> bool:
+        """Whether an answer for this view would still count."""
+        opened = self._runs.get(run)
+        return opened is not None and opened.views[view].state is not ViewState.CLOSED
+
+    def exposing(self, run: str) -> bool:
+        """Whether a picture may be being taken at this moment: the part must not move."""
+        views = self._runs[run].views.values()
+        return any(view.state is ViewState.ORDERED and view.frame is None for view in views)
 
     def view_state(self, run: str, view: str) -> ViewState:
         return self._runs[run].views[view].state
@@ -457,10 +474,11 @@ class Ledger:
                 )
                 if not died:
                     continue
-                if view.moved:
-                    # The PLC was told that the picture is taken: the part no longer stands there.
+                if view.moved or opened.stopped:
+                    # The PLC was told that the picture is taken, or that there are no more: the
+                    # part no longer stands there.
                     done += self._absent(opened, name, Reason.EDGE_LOST)
-                    view.state = ViewState.DONE
+                    view.state = ViewState.CLOSED
                 else:
                     view.state = ViewState.DUE
             done += self._place_due(opened)
@@ -481,7 +499,12 @@ class Ledger:
         view = opened.views[event.view]
         for entry in event.entries:
             self._settle(opened, entry)
-        if event.attempt and event.attempt >= view.attempt:
+        if event.attempt == 0:
+            opened.absent.update(entry.point for entry in event.entries)
+            if any(entry.reason is not Reason.RECORD_CONFLICT for entry in event.entries):
+                view.state = ViewState.CLOSED
+            return self._close_if_settled(opened)
+        if event.attempt >= view.attempt:
             view.frame = event.frame or view.frame
             view.attempt = event.attempt
             view.state = ViewState.DONE
@@ -498,7 +521,8 @@ class Ledger:
             entries = tuple(
                 Entry(point.id, Verdict.NOT_INSPECTED, Reason.RECORD_CONFLICT)
                 for point in opened.plan.points_of(view.id)
-                if point.id in event.points and not self._in_conflict(opened, point.id)
+                # What the station has written off is never OK: it need not be said again.
+                if point.id in event.points and point.id not in opened.absent
             )
             for entry in entries:
                 self._settle(opened, entry)
@@ -506,12 +530,8 @@ class Ledger:
         return done + self._close_if_settled(opened)
 
     @staticmethod
-    def _in_conflict(opened: _Run, point: str) -> bool:
-        entry = opened.settled.get(point)
-        return entry is not None and entry.reason is Reason.RECORD_CONFLICT
-
-    @staticmethod
     def _absence(opened: _Run, view: str, entries: tuple[Entry, ...]) -> list[Instruction]:
+        opened.absent.update(entry.point for entry in entries)
         camera = opened.views[view].camera
         absence = RecordAbsence(opened.run, opened.part, opened.plan.hash, view, camera, entries)
         return [absence] if entries else []
@@ -520,13 +540,15 @@ class Ledger:
         opened = self._runs.get(event.run)
         if opened is None:
             return [Refuse(Fault.RUN_CLOSED, f"run {event.run} is not open", event.run)]
+        opened.stopped = True
         done: list[Instruction] = []
         for name, view in opened.views.items():
-            if view.state in (ViewState.UNTRIGGERED, ViewState.DUE):
+            exposing = view.state is ViewState.ORDERED and view.frame is None and event.part_left
+            if view.state in (ViewState.UNTRIGGERED, ViewState.DUE) or exposing:
                 due = view.state is ViewState.DUE
                 reason = Reason.EDGE_NOT_CONNECTED if due else Reason.RUN_ENDED
                 done += self._absent(opened, name, reason)
-                view.state = ViewState.DONE
+                view.state = ViewState.CLOSED
         return done + self._close_if_settled(opened)
 
     @staticmethod

@@ -106,6 +106,7 @@ class Fault(enum.IntEnum):
     TOO_LARGE = 102
     SEQ_REUSED = 103
     UNKNOWN_SESSION = 104
+    SEQ_TOO_HIGH = 105
     UNKNOWN_PLAN = 110
     RUN_OPEN = 111
     UNKNOWN_RUN = 112
@@ -351,8 +352,9 @@ class TriggerView(Message, frozen=True):
 
 
 class End(Message, frozen=True):
-    """No more pictures: views not yet triggered become NOT_INSPECTED. The verdict follows as soon
-    as what was photographed is judged, at the deadline at the latest."""
+    """No more pictures: views not yet triggered become NOT_INSPECTED. `Busy` while a picture may be
+    being taken, then `Ended`. The verdict follows as soon as what was photographed is judged, at
+    the deadline at the latest."""
 
     plc: Id
     seq: Seq
@@ -413,7 +415,7 @@ class Busy(Message, frozen=True):
 
 
 class Ended(Message, frozen=True):
-    """No more pictures are taken; the verdict can be asked for."""
+    """No more pictures are taken: the part may move, and the verdict can be asked for."""
 
     seq: Seq
     run: Id

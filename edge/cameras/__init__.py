@@ -32,7 +32,7 @@ class Shot(NamedTuple):
     owns it, the camera never writes to it again."""
     frame: str
     """The camera's own name for it, at most 500 characters. Begins with a number that grows with
-    every shot, so that a frozen camera and a skipped trigger show."""
+    every shot, so that a frozen camera and a skipped trigger can be told."""
     captured_ns: int
     """Wall clock at the end of the exposure, in nanoseconds since 1970. For people: nothing is
     decided by it."""
@@ -90,7 +90,6 @@ def _driver(name: str) -> Any:
             f"there is no camera driver {name!r}: take one of {_listed()}, or name a class of your"
             " own as package.module:Class"
         )
-    module, _, attribute = place.partition(":")
     module, _, attribute = place.partition(":")
     try:
         driver = getattr(importlib.import_module(module), attribute)

@@ -17,7 +17,7 @@ from inspection.station.station import Station
 BUNCH = 256
 """Frames taken from the sockets before what they ask for is committed."""
 
-EVIDENCE_BUNCH = 4
+EVIDENCE_BUNCH = 1
 """Pictures taken between two bunches of results: they come second."""
 
 

@@ -46,7 +46,7 @@ from inspection.messages import Fault, Reason, RunVerdict, Verdict
 from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
 from inspection.store import Store
-from inspection.store.writer import ALL_VIEWS
+from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
 
 CREDIT = 256
 """Records an edge may have on the way; what is more waits on its disk."""
@@ -55,6 +55,10 @@ REPEAT_ORDER_NS = 1_000_000_000
 """An order that is neither answered nor in hand after so long was lost on the way."""
 
 SECOND_NS = 1_000_000_000
+
+LARGEST_STEP = 1_000_000
+"""By how much a sequence number may rise at once: one that jumped to the end of its range would
+leave its PLC none to go on with."""
 
 Sent = tuple[str, bytes, bytes]
 """(socket, peer, frame); the sockets are "edge", "evidence" and "plc"."""
@@ -101,6 +105,7 @@ class Station:
         self._heartbeat = 0
         self._store_fault = ""
         self._refused_frames = 0
+        self._told: set[str] = set()
         self._out: list[Sent] = []
         self._ledger = Ledger()
         self._now_ns = clock.monotonic_ns()
@@ -119,12 +124,16 @@ class Station:
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
+        pictures = [self._put_evidence(p, f) for s, p, f in frames if s == "evidence"]
         try:
             with self._store.transaction():
                 # First what is overdue, so that nothing late is mistaken for something in time.
                 self._do(Tick())
                 for socket, peer, frame in frames:
-                    self._one(socket, peer, frame)
+                    if socket != "evidence":
+                        self._one(socket, peer, frame)
+                for peer, picture in pictures:
+                    self._record_evidence(peer, picture)
                 self._watch_edges()
         except StoreError as error:
             self._break(error)
@@ -212,21 +221,37 @@ class Station:
                     self._ledger.restore_order(run.run, view, attempt, edge)
                 instructions: list[Instruction] = []
                 for record in run.records:
-                    if not record.late:
-                        answered = ViewAnswered(
-                            run.run, record.view, record.attempt, record.frame, record.entries
-                        )
-                        instructions += self._ledger.handle(answered, 0)
+                    if not record.late and self._ledger.is_open(run.run):
+                        instructions += self._read_back(run, record)
                 if ALL_VIEWS in run.triggered and self._ledger.is_open(run.run):
                     instructions += self._ledger.handle(RunStopped(run.run), 0)
                 if run.boot_id != boot and self._ledger.is_open(run.run):
                     # The monotonic clock began anew: nobody knows how much time has passed.
                     abandoned = Abandoned(run.run, Reason.STATION_RESTARTED)
                     instructions += self._ledger.handle(abandoned, 0)
+                if not run.intact and self._ledger.is_open(run.run):
+                    abandoned = Abandoned(run.run, Reason.RECORD_CONFLICT)
+                    instructions += self._ledger.handle(abandoned, 0)
                 self._carry_out(instructions)
             if runs:
                 self._store.add_event("restored", f"went on with {len(runs)} open runs")
         self._store_fault = ""
+
+    def _read_back(self, run: StoredRun, record: StoredRecord) -> list[Instruction]:
+        """A record into the ledger again, by what its bytes say and not by the rows made of them.
+        Where the two differ something was changed: none of its points may be OK by machine."""
+        answer = record.answer
+        if answer is not None:
+            expected = self._ledger.open_points(run.run, record.view) if record.attempt else ()
+            entries, _ = accept(answer, run.plan, self._released, expected)
+            if frozenset(entries) == record.entries:
+                answered = ViewAnswered(run.run, record.view, record.attempt, answer.frame, entries)
+                return self._ledger.handle(answered, 0)
+        text = f"what is stored of view {record.view}, attempt {record.attempt} was changed"
+        self._store.add_event("record_changed", text, run.run)
+        self._log.error("stored record changed", run=run.run, view=record.view)
+        points = tuple(point.id for point in run.plan.points_of(record.view))
+        return self._ledger.handle(AnswersConflict(run.run, points), 0)
 
     # ------------------------------------------------------------------------------- ledger
 
@@ -326,7 +351,6 @@ class Station:
     def _one(self, socket: str, peer: bytes, frame: bytes) -> None:
         lane: Any = {
             "edge": wire.EDGE_TO_STATION,
-            "evidence": wire.EVIDENCE_TO_STATION,
             "plc": wire.PLC_TO_STATION,
         }[socket]
         try:
@@ -343,8 +367,6 @@ class Station:
                 self._ping(peer, message)
             case m.FrameTaken():
                 self._frame_taken(peer, message)
-            case m.Evidence():
-                self._store_evidence(peer, message)
             case m.Heartbeat():
                 self._plc_peers[message.plc] = peer
                 last = self._store.last_seq(message.plc)
@@ -407,13 +429,23 @@ class Station:
             same = other.hello.edge == hello.edge
             if same and other.hello.outbox == hello.outbox:
                 continue
+            if other.hello.outbox == hello.outbox:
+                text = f"edges {other.hello.edge} and {hello.edge} have the same outbox: a copy?"
+                self._refuse_edge(peer, text)
+                return
             clash = set(other.hello.cameras) & set(hello.cameras)
             if same or clash:
                 what = f"edge {hello.edge}" if same else f"camera {sorted(clash)[0]}"
-                text = f"{what} is already connected, as edge {other.hello.edge}"
-                self._store.add_event("edge_refused", text)
-                self._to_edge(peer, m.Refused(fault=Fault.EDGE_MISSING, text=text))
+                self._refuse_edge(peer, f"{what} is already connected, as edge {other.hello.edge}")
                 return
+        owner = self._store.outbox_owner(hello.outbox)
+        if owner is not None and owner != hello.edge:
+            text = f"the outbox of edge {hello.edge} belongs to edge {owner}: use a new folder"
+            self._refuse_edge(peer, text)
+            return
+        if hello.edge in self._sessions:
+            # Until its backlog is read nobody knows which orders it still has.
+            self._do(EdgeGone(hello.edge))
         committed = self._store.committed(hello.outbox)
         if hello.first_seq > committed + 1:
             # The outbox has forgotten what this store never had: a store restored from a backup.
@@ -438,6 +470,13 @@ class Station:
             ),
         )
         self._check_drained(session)
+
+    def _refuse_edge(self, peer: bytes, text: str) -> None:
+        """Say no to a Hello; the event is written once, however often it comes."""
+        if text not in self._told:
+            self._told.add(text)
+            self._store.add_event("edge_refused", text)
+        self._to_edge(peer, m.Refused(fault=Fault.EDGE_MISSING, text=text))
 
     def _check_drained(self, session: _Session) -> None:
         """Once everything is read that an edge had in its outbox when it connected, the ledger
@@ -519,8 +558,7 @@ class Station:
                 points = tuple(point.point for point in answer.points)
                 self._do(AnswersConflict(answer.run, points))
             return
-        late = not self._ledger.is_open(answer.run)
-        if late:
+        if not self._ledger.accepts(answer.run, answer.view):
             self._late(answer, raw, outbox, seq)
             return
         plan = self._ledger.plan(answer.run)
@@ -543,12 +581,13 @@ class Station:
             return f"run {answer.run} is not known"
         if (answer.part, answer.plan) != (facts.part, facts.plan_hash):
             return f"run {answer.run} is of another part or plan"
-        if not self._store.order_exists(answer.run, answer.view, answer.attempt):
-            return f"view {answer.view}, attempt {answer.attempt} was never ordered"
+        if self._store.ordered_from(answer.run, answer.view, answer.attempt) != edge:
+            return f"view {answer.view}, attempt {answer.attempt} was never ordered from {edge}"
         return ""
 
     def _late(self, answer: m.ViewResult, raw: bytes, outbox: str, seq: int) -> None:
-        """After the verdict: kept, flagged, and never part of it. A late defect is told."""
+        """After the verdict, or of a view that was written off because the part may have moved:
+        kept, flagged, and never part of it. A late defect is told."""
         plan = self._store.plan(answer.plan)
         entries, _ = accept(answer, plan, self._released, ()) if plan is not None else ((), ())
         self._store.add_record(answer, raw, entries, late=True, outbox=(outbox, seq))
@@ -566,16 +605,27 @@ class Station:
         self._store.add_event(kind, f"edge {edge}, record {seq}: {text}")
         self._log.warning("record quarantined", edge=edge, seq=seq, kind=kind, text=text)
 
-    def _store_evidence(self, peer: bytes, evidence: m.Evidence) -> None:
+    def _put_evidence(self, peer: bytes, frame: bytes) -> tuple[bytes, m.Evidence | Exception]:
+        """A picture into its folder, before and outside the transaction that says so: a slow disk
+        for pictures must not hold up results."""
         try:
+            evidence = wire.EVIDENCE_TO_STATION.decode(frame)
             self._evidence.put(evidence.sha256, evidence.data)
-        except StoreError as error:
-            self._to_evidence(peer, m.Refused(fault=Fault.STORE_FAILED, text=str(error)[:500]))
-            return
-        self._store.add_evidence(
-            evidence.sha256, evidence.edge, evidence.media_type, len(evidence.data)
-        )
-        self._to_evidence(peer, m.EvidenceStored(sha256=evidence.sha256))
+        except (WireError, StoreError) as error:
+            return peer, error
+        return peer, evidence
+
+    def _record_evidence(self, peer: bytes, picture: m.Evidence | Exception) -> None:
+        if isinstance(picture, WireError):
+            self._refuse_frame("evidence", peer, picture)
+        elif isinstance(picture, m.Evidence):
+            self._store.add_evidence(
+                picture.sha256, picture.edge, picture.media_type, len(picture.data)
+            )
+            self._to_evidence(peer, m.EvidenceStored(sha256=picture.sha256))
+        else:
+            text = str(picture)[:500]
+            self._to_evidence(peer, m.Refused(fault=Fault.STORE_FAILED, text=text))
 
     # ----------------------------------------------------------------------------------- PLC
 
@@ -608,6 +658,11 @@ class Station:
             refusal = m.Refusal(seq=request.seq, fault=Fault.SEQ_REUSED, text=text)
             self._to_plc(peer, refusal)
             return
+        if request.seq > last + LARGEST_STEP:
+            text = f"sequence number {request.seq} is far above the last one, {last}"
+            refusal = m.Refusal(seq=request.seq, fault=Fault.SEQ_TOO_HIGH, text=text)
+            self._to_plc(peer, refusal)
+            return
         answer: Any
         match request:
             case m.Begin():
@@ -622,9 +677,10 @@ class Station:
             text = f"PLC {request.plc}, {type(request).__name__}: {answer.text}"
             self._store.add_event("request_refused", text, answer.run)
             self._log.warning("request refused", plc=request.plc, text=answer.text)
-        fixed = not isinstance(answer, m.Acquired | m.Busy)
         frame = wire.STATION_TO_PLC.encode(answer)
-        self._store.add_request(request.plc, request.seq, digest, frame if fixed else None)
+        if not (isinstance(request, m.End) and isinstance(answer, m.Busy)):
+            fixed = not isinstance(answer, m.Acquired | m.Busy)
+            self._store.add_request(request.plc, request.seq, digest, frame if fixed else None)
         self._out.append(("plc", peer, frame))
 
     def _begin(self, begin: m.Begin) -> m.Begun | m.Refusal:
@@ -637,6 +693,10 @@ class Station:
         if already is not None:
             text = f"part {begin.part} already has the open run {already}"
             return m.Refusal(seq=begin.seq, fault=Fault.RUN_OPEN, text=text, run=already)
+        for earlier in [r for r, plc in self._plc_of_run.items() if plc == begin.plc]:
+            # The part before this one no longer stands there: no more pictures of it.
+            self._store.add_trigger(earlier, ALL_VIEWS)
+            self._do(RunStopped(earlier, part_left=True))
         run = secrets.token_hex(8)
         deadline = self._now_ns + plan.deadline_ms * 1_000_000
         self._store.add_run(run, begin.part, plan, begin.plc, deadline)
@@ -679,21 +739,24 @@ class Station:
     def _acquired(self, request: m.TriggerView) -> m.Acquired | m.Busy | m.Refusal:
         """How far a triggered view has come."""
         run, view = request.run, request.view
-        if not self._ledger.is_open(run):
-            return self._no_run(request.seq, run)
-        frame = self._ledger.frame(run, view)
+        opened = self._ledger.is_open(run)
+        frame = (self._ledger.frame(run, view) if opened else "") or self._store.frame_of(run, view)
         if frame:
             return m.Acquired(seq=request.seq, run=run, view=view, frame=frame)
-        if self._ledger.view_state(run, view) is ViewState.DONE:
+        if not opened:
+            return self._no_run(request.seq, run)
+        if self._ledger.view_state(run, view) in (ViewState.DONE, ViewState.CLOSED):
             text = f"view {view} could not be photographed"
             return m.Refusal(seq=request.seq, fault=Fault.VIEW_FAILED, text=text, run=run)
         return m.Busy(seq=request.seq, run=run)
 
-    def _end(self, request: m.End) -> m.Ended | m.Refusal:
+    def _end(self, request: m.End) -> m.Ended | m.Busy | m.Refusal:
         if not self._ledger.is_open(request.run):
             if self._store.run_facts(request.run) is None:
                 return self._no_run(request.seq, request.run)
             return m.Ended(seq=request.seq, run=request.run)
+        if self._ledger.exposing(request.run):
+            return m.Busy(seq=request.seq, run=request.run)
         self._store.add_trigger(request.run, ALL_VIEWS)
         self._do(RunStopped(request.run))
         return m.Ended(seq=request.seq, run=request.run)

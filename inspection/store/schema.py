@@ -176,11 +176,15 @@ verdict = sa.Table(
     sa.Column("not_inspected", sa.Integer, nullable=False),
     sa.Column("chain", _HASH, nullable=False),
     sa.Column("formed_ns", sa.BigInteger, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
     sa.CheckConstraint("planned = ok + nok + review + not_inspected", name="law_1"),
     sa.CheckConstraint("verdict <> 'OK' OR (ok = planned AND planned > 0)", name="ok_is_proved"),
     sqlite_autoincrement=True,
 )
-"""``chain`` is the head of the run's chain of records that the verdict was formed from."""
+"""``chain`` is the head of the run's chain of records that the verdict was formed from; ``seal`` is
+SHA-256 of the previous verdict's seal and of this row, so that verdicts are chained as well.
+Numbers rise, and start from the seconds since 1970: also a new or restored store goes on above
+whatever a PLC has seen before."""
 
 acknowledgement = sa.Table(
     "acknowledgement",

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,13 @@ from sqlalchemy.exc import DatabaseError
 
 from inspection import __version__
 from inspection.clock import Clock
-from inspection.errors import StoreError
+from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance, Entry
 from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity, Verdict, ViewResult
 from inspection.plan import Plan, decode_plan, encode_plan
 from inspection.store import schema
 from inspection.store.database import open_for_writing
+from inspection.wire import RECORD
 
 ALL_VIEWS = "*"
 """In ``view_trigger``: the PLC's word that there are no more views."""
@@ -46,14 +47,14 @@ def chain_next(head: str, digest: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """One record of a run, with what it says of each point and where its order stood."""
+    """One record of a run: what came, and what the station made of it then. Either is None where
+    it can no longer be read."""
 
     view: str
     attempt: int
-    frame: str
-    edge: str
     late: bool
-    entries: tuple[Entry, ...]
+    answer: ViewResult | None
+    entries: frozenset[Entry] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class StoredRun:
     orders: tuple[tuple[str, int, str], ...]
     """(view, attempt, edge)"""
     records: tuple[StoredRecord, ...]
+    intact: bool
+    """Whether the chain of records holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ class Store:
             last = connection.execute(sa.select(sa.func.max(schema.record.c.number))).scalar()
             self._next_record = (last or 0) + 1
             connection.rollback()
+        self._inode = self.path.stat().st_ino
 
     def close(self) -> None:
         """Close the file and let another station have it."""
@@ -183,6 +187,7 @@ class Store:
         Raises `StoreError` where that fails; the store itself can be used again.
         """
         next_record = self._next_record
+        self._check_file()
         try:
             with self._engine.connect() as connection, connection.begin():
                 self._connection = connection
@@ -198,6 +203,18 @@ class Store:
             raise
         finally:
             self._connection = None
+
+    def _check_file(self) -> None:
+        """Whether the file that is written to is still the one under its name: SQLite goes on
+        writing into a file that was deleted or replaced, and says nothing."""
+        try:
+            found = self.path.stat().st_ino
+        except OSError:
+            found = -1
+        if found != self._inode:
+            raise StoreError(
+                f"{self.path}: was deleted or replaced while the station ran: start it again"
+            )
 
     @property
     def _db(self) -> sa.Connection:
@@ -215,6 +232,11 @@ class Store:
 
     def _insert(self, table: sa.Table, **values: Any) -> None:
         self._db.execute(table.insert(), {"station_id": self.station_id, **values})
+
+    def _insert_once(self, table: sa.Table, **values: Any) -> None:
+        """As `_insert`; said again under the same key, it changes nothing."""
+        statement = table.insert().prefix_with("OR IGNORE", dialect="sqlite")
+        self._db.execute(statement, {"station_id": self.station_id, **values})
 
     # ------------------------------------------------------------------------------ writing
 
@@ -247,7 +269,9 @@ class Store:
 
     def add_trigger(self, run: str, view: str) -> None:
         """The PLC has asked for a view, or said that there are no more (`ALL_VIEWS`)."""
-        self._insert(schema.trigger, run_id=run, view_id=view, triggered_ns=self._clock.wall_ns())
+        self._insert_once(
+            schema.trigger, run_id=run, view_id=view, triggered_ns=self._clock.wall_ns()
+        )
 
     def add_order(self, run: str, view: str, attempt: int, edge: str) -> None:
         """An order is about to be sent; its attempt number is spent from here on."""
@@ -351,23 +375,29 @@ class Store:
             verdict = RunVerdict.HOLD
             head = ""
             self.add_event("chain_broken", "stored results were changed: verdict is HOLD", run)
-        done = self._db.execute(
-            schema.verdict.insert().returning(schema.verdict.c.verdict_seq),
-            {
-                "run_id": run,
-                "station_id": self.station_id,
-                "verdict": verdict.value,
-                "planned": balance.planned,
-                "ok": balance.ok,
-                "nok": balance.nok,
-                "review": balance.review,
-                "not_inspected": balance.not_inspected,
-                "chain": head,
-                "formed_ns": self._clock.wall_ns(),
-            },
-        )
+        table = schema.verdict
+        before = self._db.execute(
+            sa.select(table.c.verdict_seq, table.c.seal)
+            .order_by(table.c.verdict_seq.desc())
+            .limit(1)
+        ).first()
+        now = self._clock.wall_ns()
+        row: dict[str, Any] = {
+            "verdict_seq": max(now // 10**9, 1 + (before.verdict_seq if before else 0)),
+            "run_id": run,
+            "station_id": self.station_id,
+            "verdict": verdict.value,
+            "planned": balance.planned,
+            "ok": balance.ok,
+            "nok": balance.nok,
+            "review": balance.review,
+            "not_inspected": balance.not_inspected,
+            "chain": head,
+            "formed_ns": now,
+        }
+        self._db.execute(table.insert(), {**row, "seal": _seal(before and before.seal, row)})
         self._heads.pop(run, None)
-        return StoredVerdict(int(done.scalar_one()), run, verdict, balance)
+        return StoredVerdict(row["verdict_seq"], run, verdict, balance)
 
     def check_chain(self, run: str) -> str | None:
         """The head of a run's chain, recomputed from the stored bytes; None where it is broken."""
@@ -386,14 +416,11 @@ class Store:
 
     def acknowledge(self, verdict_seq: int, plc: str) -> None:
         """A PLC has taken a verdict; said again, it changes nothing."""
-        self._db.execute(
-            schema.acknowledgement.insert().prefix_with("OR IGNORE", dialect="sqlite"),
-            {
-                "verdict_seq": verdict_seq,
-                "plc_id": plc,
-                "station_id": self.station_id,
-                "acknowledged_ns": self._clock.wall_ns(),
-            },
+        self._insert_once(
+            schema.acknowledgement,
+            verdict_seq=verdict_seq,
+            plc_id=plc,
+            acknowledged_ns=self._clock.wall_ns(),
         )
 
     def add_request(self, plc: str, seq: int, digest: str, answer: bytes | None) -> None:
@@ -409,16 +436,13 @@ class Store:
 
     def add_evidence(self, sha256: str, edge: str, media_type: str, size: int) -> None:
         """A picture is stored; said again, it changes nothing."""
-        self._db.execute(
-            schema.evidence.insert().prefix_with("OR IGNORE", dialect="sqlite"),
-            {
-                "sha256": sha256,
-                "station_id": self.station_id,
-                "edge_id": edge,
-                "media_type": media_type,
-                "bytes": size,
-                "stored_ns": self._clock.wall_ns(),
-            },
+        self._insert_once(
+            schema.evidence,
+            sha256=sha256,
+            edge_id=edge,
+            media_type=media_type,
+            bytes=size,
+            stored_ns=self._clock.wall_ns(),
         )
 
     def add_quarantine(
@@ -480,18 +504,39 @@ class Store:
             found = None if raw is None else hashlib.sha256(raw).hexdigest()
         return None if found is None else str(found)
 
-    def order_exists(self, run: str, view: str, attempt: int) -> bool:
-        """Whether the station ever placed this order."""
-        return (
-            self._db.execute(
-                sa.select(schema.order.c.attempt).where(
-                    schema.order.c.run_id == run,
-                    schema.order.c.view_id == view,
-                    schema.order.c.attempt == attempt,
-                )
-            ).first()
-            is not None
-        )
+    def ordered_from(self, run: str, view: str, attempt: int) -> str | None:
+        """The edge that an order was placed with; None where there was no such order."""
+        found = self._db.execute(
+            sa.select(schema.order.c.edge_id).where(
+                schema.order.c.run_id == run,
+                schema.order.c.view_id == view,
+                schema.order.c.attempt == attempt,
+            )
+        ).scalar()
+        return None if found is None else str(found)
+
+    def outbox_owner(self, outbox: str) -> str | None:
+        """The edge an outbox belongs to, None where it has never sent anything."""
+        found = self._db.execute(
+            sa.select(schema.outbox.c.edge_id).where(schema.outbox.c.outbox_id == outbox)
+        ).scalar()
+        return None if found is None else str(found)
+
+    def frame_of(self, run: str, view: str) -> str:
+        """The frame of the latest answer for a view, empty where nothing was photographed."""
+        self._flush()
+        raw = self._db.execute(
+            sa.select(schema.record.c.raw)
+            .where(
+                schema.record.c.run_id == run,
+                schema.record.c.view_id == view,
+                schema.record.c.attempt > 0,
+            )
+            .order_by(schema.record.c.attempt.desc())
+            .limit(1)
+        ).scalar()
+        answer = None if raw is None else _decoded(raw)
+        return "" if answer is None else answer.frame
 
     def run_facts(self, run: str) -> RunFacts | None:
         """What is on record about a run, None where there is no such run."""
@@ -526,17 +571,37 @@ class Store:
         return None if found is None else str(found)
 
     def latest_verdict(self, run: str) -> StoredVerdict | None:
-        """The latest verdict of a run, None while it has none."""
-        row = self._db.execute(
-            sa.select(schema.verdict)
-            .where(schema.verdict.c.run_id == run)
-            .order_by(schema.verdict.c.verdict_seq.desc())
-            .limit(1)
-        ).first()
+        """The latest verdict of a run, None while it has none; HOLD where its seal is broken."""
+        table = schema.verdict
+        row = (
+            self._db.execute(
+                sa.select(table)
+                .where(table.c.run_id == run)
+                .order_by(table.c.verdict_seq.desc())
+                .limit(1)
+            )
+            .mappings()
+            .first()
+        )
         if row is None:
             return None
-        balance = Balance(row.planned, row.ok, row.nok, row.review, row.not_inspected, open=0)
-        return StoredVerdict(row.verdict_seq, run, RunVerdict(row.verdict), balance)
+        before = self._db.execute(
+            sa.select(table.c.seal)
+            .where(table.c.verdict_seq < row["verdict_seq"])
+            .order_by(table.c.verdict_seq.desc())
+            .limit(1)
+        ).scalar()
+        intact = row["seal"] == _seal(before, row)
+        balance = Balance(
+            planned=row["planned"],
+            ok=row["ok"],
+            nok=row["nok"],
+            review=row["review"],
+            not_inspected=row["not_inspected"],
+            open=0,
+        )
+        verdict = RunVerdict(row["verdict"]) if intact else RunVerdict.HOLD
+        return StoredVerdict(row["verdict_seq"], run, verdict, balance)
 
     def request(self, plc: str, seq: int) -> tuple[str, bytes | None] | None:
         """(digest of the request, stored answer) of a sequence number, None where it is new."""
@@ -565,46 +630,55 @@ class Store:
             .where(schema.run.c.run_id.not_in(judged))
             .order_by(schema.run.c.number)
         ).all()
-        return [
-            StoredRun(
-                run=row.run_id,
-                part=row.part_id,
-                plan=decode_plan(row.document),
-                plc=row.plc_id,
-                boot_id=row.boot_id,
-                deadline_mono_ns=row.deadline_mono_ns,
-                triggered=frozenset(
-                    db.execute(
-                        sa.select(schema.trigger.c.view_id).where(
-                            schema.trigger.c.run_id == row.run_id
-                        )
-                    ).scalars()
-                ),
-                orders=tuple(
-                    (entry.view_id, entry.attempt, entry.edge_id)
-                    for entry in db.execute(
-                        sa.select(schema.order)
-                        .where(schema.order.c.run_id == row.run_id)
-                        .order_by(schema.order.c.view_id, schema.order.c.attempt)
-                    )
-                ),
-                records=self._stored_records(row.run_id),
+        return [self._stored_run(row) for row in runs]
+
+    def _stored_run(self, row: Any) -> StoredRun:
+        try:
+            plan = decode_plan(row.document)
+        except PlanError as error:
+            plan, why = None, str(error)
+        if plan is None or plan.hash != row.plan_hash:
+            why = "it differs from its hash" if plan is not None else why
+            raise StoreError(
+                f"{self.path}: the plan of run {row.run_id} was damaged ({why}): restore a backup"
             )
-            for row in runs
-        ]
+        db, table = self._db, schema.trigger
+        triggered = db.execute(sa.select(table.c.view_id).where(table.c.run_id == row.run_id))
+        orders = db.execute(
+            sa.select(schema.order)
+            .where(schema.order.c.run_id == row.run_id)
+            .order_by(schema.order.c.view_id, schema.order.c.attempt)
+        )
+        return StoredRun(
+            run=row.run_id,
+            part=row.part_id,
+            plan=plan,
+            plc=row.plc_id,
+            boot_id=row.boot_id,
+            deadline_mono_ns=row.deadline_mono_ns,
+            triggered=frozenset(triggered.scalars()),
+            orders=tuple((order.view_id, order.attempt, order.edge_id) for order in orders),
+            records=self._stored_records(row.run_id),
+            intact=self.check_chain(row.run_id) is not None,
+        )
 
     def _stored_records(self, run: str) -> tuple[StoredRecord, ...]:
-        entries: dict[int, list[Entry]] = {}
+        entries: dict[int, set[Entry]] = {}
+        unreadable: set[int] = set()
         for row in self._db.execute(sa.select(schema.result).where(schema.result.c.run_id == run)):
-            entries.setdefault(row.record, []).append(entry_of(row))
+            try:
+                entries.setdefault(row.record, set()).add(entry_of(row))
+            except ValueError:
+                unreadable.add(row.record)
         return tuple(
             StoredRecord(
                 view=row.view_id,
                 attempt=row.attempt,
-                frame=msgspec.msgpack.decode(row.raw, type=ViewResult).frame,
-                edge=row.edge_id,
                 late=row.late,
-                entries=tuple(entries.get(row.number, ())),
+                answer=_decoded(row.raw),
+                entries=(
+                    None if row.number in unreadable else frozenset(entries.get(row.number, ()))
+                ),
             )
             for row in self._db.execute(
                 sa.select(schema.record)
@@ -612,6 +686,36 @@ class Store:
                 .order_by(schema.record.c.number)
             )
         )
+
+
+def _decoded(raw: bytes) -> ViewResult | None:
+    """A stored record, None where its bytes no longer make one."""
+    try:
+        answer = RECORD.decode(raw)
+    except WireError:
+        return None
+    return answer if isinstance(answer, ViewResult) else None
+
+
+_SEALED = (
+    "verdict_seq",
+    "run_id",
+    "station_id",
+    "verdict",
+    "planned",
+    "ok",
+    "nok",
+    "review",
+    "not_inspected",
+    "chain",
+    "formed_ns",
+)
+
+
+def _seal(before: str | None, row: Mapping[Any, Any]) -> str:
+    """The seal of a verdict row over the row before it."""
+    told = msgspec.json.encode([before or "", *(row[name] for name in _SEALED)])
+    return hashlib.sha256(told).hexdigest()
 
 
 def entry_of(row: Any) -> Entry:

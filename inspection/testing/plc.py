@@ -151,8 +151,8 @@ class SimulatedPlc:
         started = time.monotonic()
         until = started + self._timeout_s
         if not resumed:
-            self._memory.part, self._memory.begin_seq = part, self._take_seq()
-            self._memorise()
+            self._memory.part, self._memory.begin_seq = part, self._memory.next_seq
+            self._take_seq()
         begin = m.Begin(plc=self._plc, seq=self._memory.begin_seq, part=part, plan=self._plan)
         begun = self._ask(begin, until)
         if not isinstance(begun, m.Begun) or (begun.part, begun.plan) != (part, self._plan):
@@ -176,7 +176,9 @@ class SimulatedPlc:
         return msgspec.structs.replace(outcome, milliseconds=round(elapsed, 1))
 
     def _trigger_views(self, run: str, until: float) -> str:
-        """Ask for each view in turn; a robot would move after each `Acquired`."""
+        """Ask for each view in turn; a robot would move after each `Acquired`. Returns what went
+        wrong, empty where nothing did."""
+        problem = ""
         for view in self._views:
             request = m.TriggerView(plc=self._plc, seq=self._take_seq(), run=run, view=view)
             answer = self._ask(request, until)
@@ -184,20 +186,22 @@ class SimulatedPlc:
                 self._wait(POLL_S)
                 answer = self._ask(request, until)
             if not isinstance(answer, m.Acquired):
-                self._log.warning("view not acquired", view=view, said=_said(answer))
+                problem = problem or f"view {view} not acquired: {_said(answer)}"
         if self._views:
             end = m.End(plc=self._plc, seq=self._take_seq(), run=run)
             answer = self._ask(end, until)
+            while isinstance(answer, m.Busy) and time.monotonic() < until:
+                self._wait(POLL_S)
+                answer = self._ask(end, until)
             if not isinstance(answer, m.Ended):
-                return f"not ended: {_said(answer)}"
-        return ""
+                problem = problem or f"not ended: {_said(answer)}"
+        return problem
 
     def _await_verdict(self, begun: m.Begun, until: float) -> m.PartVerdict | None:
         """The verdict, or None when the PLC's own timer has run out."""
+        # It changes nothing, so that one number serves for all questions.
+        request = m.GetVerdict(plc=self._plc, seq=self._take_seq(), part=begun.part, run=begun.run)
         while time.monotonic() < until:
-            request = m.GetVerdict(
-                plc=self._plc, seq=self._take_seq(), part=begun.part, run=begun.run
-            )
             answer = self._ask(request, until)
             if isinstance(answer, m.PartVerdict) and answer.result_valid:
                 return answer
@@ -280,8 +284,10 @@ class SimulatedPlc:
         return False
 
     def _take_seq(self) -> int:
+        """The next number, spent in retentive memory before anything is sent under it."""
         seq = self._memory.next_seq
         self._memory.next_seq += 1
+        self._memorise()
         return seq
 
     def _ask(self, request: Any, until: float) -> Answer | None:

@@ -21,8 +21,9 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.outbox = Outbox(folder)
         self.working: tuple[m.OrderRef, ...] = ()
-        self.link = Link("edge-1", ("cam1",), (), self.outbox, lambda: self.working)
+        self.link = Link("edge-1", lambda: ("cam1",), (), self.outbox, lambda: self.working)
         self.now = 10 * SILENCE_NS
+        self.unsent: list[Any] = []
 
     def sent(self) -> list[Any]:
         return [wire.EDGE_TO_STATION.decode(frame) for frame in self.link.to_send(self.now)]
@@ -31,12 +32,30 @@ class Bench:
         return self.link.received(wire.STATION_TO_EDGE.encode(message), self.now)
 
     def connect(self, committed: int = 0, credit: int = 256) -> m.Hello:
-        (hello,) = self.sent()
-        assert isinstance(hello, m.Hello)
-        self.heard(m.Welcome(station="s", nonce=hello.nonce, committed=committed, credit=credit))
-        return hello
+        """Wait for the next hello, and welcome it."""
+        for _ in range(200):
+            for message in self.sent():
+                if isinstance(message, m.Hello):
+                    self.heard(
+                        m.Welcome(
+                            station="s", nonce=message.nonce, committed=committed, credit=credit
+                        )
+                    )
+                    return message
+            self.now += 50 * MS
+        raise TimeoutError("no hello in 10 s")
 
     def wait(self, ns: int) -> None:
+        """Time passes while the worker listens, as it does between two views."""
+        while ns > 0:
+            step = min(ns, 100 * MS)
+            self.now += step
+            ns -= step
+            if ns:
+                self.unsent += self.sent()
+
+    def away(self, ns: int) -> None:
+        """Time passes while the worker is busy with one long exposure."""
         self.now += ns
 
 
@@ -108,6 +127,31 @@ def test_a_silent_station_is_given_up_and_the_socket_replaced(bench: Bench) -> N
     bench.wait(SILENCE_NS + 1)
     assert bench.sent() == []
     assert (bench.link.open, bench.link.must_reconnect) == (False, True)
+
+
+def test_a_worker_that_was_busy_itself_does_not_call_the_station_silent(bench: Bench) -> None:
+    bench.connect()
+    bench.away(2 * SILENCE_NS)
+    bench.sent()
+    assert bench.link.open
+    assert not bench.link.must_reconnect
+
+
+@pytest.mark.parametrize("slow_ms", [50, 700, 1300, 2500])
+def test_a_slow_station_is_still_reached(bench: Bench, slow_ms: int) -> None:
+    answers: list[tuple[int, m.Welcome]] = []
+    for _ in range(600):
+        for message in bench.sent():
+            if isinstance(message, m.Hello):
+                welcome = m.Welcome(station="s", nonce=message.nonce, committed=0, credit=9)
+                answers.append((bench.now + slow_ms * MS, welcome))
+        for due, welcome in [a for a in answers if a[0] <= bench.now]:
+            answers.remove((due, welcome))
+            bench.heard(welcome)
+        if bench.link.open:
+            return
+        bench.now += 50 * MS
+    pytest.fail("never connected in 30 s")
 
 
 def test_a_hello_that_is_never_answered_also_replaces_the_socket(bench: Bench) -> None:
