@@ -456,8 +456,11 @@ class Ledger:
             edge = next((e for e, cameras in self._edges.items() if view.camera in cameras), None)
             if edge is None:
                 continue
-            view.state, view.edge, view.attempt = ViewState.ORDERED, edge, view.attempt + 1
             points = self.open_points(opened.run, name)
+            if not points:
+                view.state = ViewState.DONE
+                continue
+            view.state, view.edge, view.attempt = ViewState.ORDERED, edge, view.attempt + 1
             orders.append(PlaceOrder(edge, opened.run, name, view.attempt, points))
         return orders
 

@@ -218,8 +218,10 @@ def test_more_points_than_planned_do_not_balance(bench: Bench) -> None:
 
 def test_a_run_shows_its_latest_verdict_and_whether_that_was_taken(bench: Bench) -> None:
     bench.inspect("r1", absent="left")
+    first = bench.reader.runs()[0].verdict_seq
+    assert first is not None
     with bench.store.transaction():
-        bench.store.acknowledge(1, "plc")
+        bench.store.acknowledge(first, "plc")
     assert bench.reader.runs()[0].acknowledged
     again = bench.close("r1", RunVerdict.NOK, 3, 0, 0, 3)
     (run,) = bench.reader.runs()

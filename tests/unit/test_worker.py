@@ -1,0 +1,180 @@
+"""What no camera, model or answer may do to a worker: stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from test_judge import make_order
+
+from edge.cameras import Shot
+from edge.config import CameraFile, EdgeConfig, EdgeFile, StationEndpoints
+from edge.worker import Worker
+from inspection import wire
+from inspection.clock import SystemClock
+from inspection.errors import CameraError
+from inspection.messages import Missed, Reason, ViewResult
+from inspection.testing import boards
+from inspection.testing.line import free_ports
+
+IN_TIME = 2**62
+
+
+class OddCamera:
+    """A driver that gives what its settings say."""
+
+    class Settings(msgspec.Struct):
+        gives: str
+        file: str
+
+    def __init__(self, settings: OddCamera.Settings) -> None:
+        if settings.gives == "nothing at all":
+            raise RuntimeError("SDK: no such producer")
+        if settings.gives == "a device that comes later" and not Path(settings.file).exists():
+            raise CameraError("no device answers")
+        self._gives = settings.gives
+
+    def shoot(self, part: str, view: str) -> Shot:
+        image = boards.board()
+        match self._gives:
+            case "numpy numbers":
+                return Shot(image, np.str_("1"), np.int64(7))  # type: ignore[arg-type]
+            case "no time":
+                return Shot(image, "1", -5)
+            case "no shot":
+                return None  # type: ignore[return-value]
+            case "an exception":
+                raise RuntimeError("SDK: transfer failed")
+            case "a long name":
+                return Shot(image, "x" * 5000, 1)
+            case _:
+                return Shot(image, "1", 1)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return boards.model(tmp_path_factory.mktemp("model") / "good")
+
+
+@pytest.fixture
+def make(tmp_path: Path, package: Path) -> Iterator[Any]:
+    made: list[Worker] = []
+
+    def worker(gives: str) -> Worker:
+        edge, evidence = free_ports(2)
+        camera = CameraFile(
+            driver="test_worker:OddCamera",
+            settings={"gives": gives, "file": str(tmp_path / "device")},
+        )
+        file = EdgeFile(
+            edge="edge-1",
+            directory="",
+            station=StationEndpoints(
+                edge=f"tcp://127.0.0.1:{edge}", evidence=f"tcp://127.0.0.1:{evidence}"
+            ),
+            cameras={"cam1": camera},
+            models={"darkness": str(package)},
+        )
+        config = EdgeConfig(
+            file=file,
+            directory=tmp_path / "edge",
+            models={"darkness": package},
+            cameras={"cam1": camera},
+        )
+        made.append(Worker(config, SystemClock()))
+        return made[-1]
+
+    yield worker
+    for entry in made:
+        entry.close()
+
+
+def answer_to(worker: Worker, expires_ns: int = IN_TIME) -> ViewResult:
+    """Have an order carried out; what lies in the outbox then."""
+    ref = worker._models.states[0].ref
+    order = make_order(ref)
+    worker._carry_out(order, expires_ns)
+    (raw,) = worker._outbox.read(worker._outbox.next_seq - 1, 1, 2**30)
+    result = wire.RECORD.decode(raw)
+    assert isinstance(result, ViewResult)
+    assert [entry.point for entry in result.points] == [task.point for task in order.points]
+    return result
+
+
+@pytest.mark.parametrize("gives", ["numpy numbers", "a long name", "a picture"])
+def test_odd_but_usable_values_of_a_driver_are_used(make: Any, gives: str) -> None:
+    result = answer_to(make(gives))
+    assert not any(isinstance(entry, Missed) for entry in result.points)
+    assert len(result.frame) <= 500
+
+
+@pytest.mark.parametrize("gives", ["no time", "no shot", "an exception", "nothing at all"])
+def test_whatever_a_driver_does_its_points_say_why_and_the_worker_goes_on(
+    make: Any, gives: str
+) -> None:
+    worker = make(gives)
+    for _ in range(2):
+        result = answer_to(worker)
+        assert all(
+            isinstance(e, Missed) and e.reason is Reason.NO_IMAGE and e.detail
+            for e in result.points
+        )
+
+
+def test_an_edge_without_its_camera_does_not_offer_it_and_finds_it_when_it_comes(
+    make: Any, tmp_path: Path
+) -> None:
+    worker = make("a device that comes later")
+    assert worker._cameras() == ()
+    worker._look_for_cameras()
+    assert worker._cameras() == ()
+    (tmp_path / "device").touch()
+    worker._look_again_ns = 0
+    worker._look_for_cameras()
+    assert worker._cameras() == ("cam1",)
+
+
+def test_an_order_whose_deadline_has_passed_is_late_and_not_photographed(make: Any) -> None:
+    result = answer_to(make("a picture"), expires_ns=0)
+    assert all(isinstance(e, Missed) and e.reason is Reason.LATE for e in result.points)
+    assert result.frame == ""
+
+
+def test_a_fault_of_the_judge_becomes_a_reason(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = make("a picture")
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory for this view")
+
+    monkeypatch.setattr(worker._judge, "points", fail)
+    result = answer_to(worker)
+    assert all(isinstance(e, Missed) and e.reason is Reason.EDGE_FAILED for e in result.points)
+
+
+def test_an_answer_too_large_to_send_becomes_one_that_is_not(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make("a picture")
+    monkeypatch.setattr(wire.RECORD, "max_bytes", 6000)
+    ref = worker._models.states[0].ref
+    order = make_order(ref)
+    said = tuple(
+        Missed(point=task.point, reason=Reason.NO_IMAGE, detail="x" * 400) for task in order.points
+    )
+    raw = worker._record(order, "1", 1, said)
+    result = wire.RECORD.decode(raw)
+    assert isinstance(result, ViewResult)
+    assert {entry.reason for entry in result.points} == {Reason.EDGE_FAILED}
+
+
+def test_the_largest_answer_there_can_be_fits_the_outbox(make: Any) -> None:
+    from edge.outbox import MAX_RECORD_BYTES
+
+    assert wire.RECORD.max_bytes == MAX_RECORD_BYTES
