@@ -7,6 +7,8 @@ import sqlite3
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+import msgspec
+
 from inspection.testing.line import Line
 
 CONFLICT = 602
@@ -56,6 +58,10 @@ def examine(line: Line, parts: list[str], planned: int) -> Findings:
         for row in database.execute("SELECT * FROM result WHERE run_id = ?", (run["run_id"],)):
             if not row["late"]:
                 said[row["point_id"]].append(row)
+        found.false_ok += [
+            f"{name}: {row['point_id']} is OK, but its record says otherwise"
+            for row in _not_as_recorded(database, run["run_id"])
+        ]
         # Law 1: every planned point is settled, and the verdict's own balance says the same.
         if not run["planned"] == planned == len(said):
             found.lost.append(f"{name}: {len(said)} of {planned} points")
@@ -102,6 +108,17 @@ def examine(line: Line, parts: list[str], planned: int) -> Findings:
         if outcome.action == "RELEASE" and outcome.run not in ok_runs
     ]
     return found
+
+
+def _not_as_recorded(database: sqlite3.Connection, run: str) -> list[sqlite3.Row]:
+    """Rows that say OK where the bytes that came from the edge do not."""
+    wrong = []
+    for record in database.execute("SELECT number, raw FROM record WHERE run_id = ?", (run,)):
+        points = msgspec.msgpack.decode(record["raw"])["points"]
+        said_ok = {point["point"] for point in points if point.get("verdict") == "OK"}
+        rows = database.execute("SELECT * FROM result WHERE record = ?", (record["number"],))
+        wrong += [row for row in rows if row["verdict"] == "OK" and row["point_id"] not in said_ok]
+    return wrong
 
 
 _KINDS = ("OK", "NOK", "REVIEW", "NOT_INSPECTED")
