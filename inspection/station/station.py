@@ -94,6 +94,12 @@ class Station:
         self.station_id = station_id
         self._plans = plans
         self._released = released
+        self._needs = [
+            (view.camera, sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}))
+            for plan in plans.values()
+            for view in plan.views
+        ]
+        """What must be there for a part to become OK: cameras, and the models behind each."""
         self._store = store
         self._evidence = evidence
         self._clock = clock
@@ -151,23 +157,20 @@ class Station:
         """What keeps a part begun now from becoming OK; (NONE, "") where nothing does."""
         if self._store_fault:
             return Fault.STORE_FAILED, self._store_fault
-        for plan in self._plans.values():
-            for view in plan.views:
-                session = self._session_with(view.camera)
-                if session is None:
-                    return Fault.EDGE_MISSING, f"no edge with camera {view.camera} is connected"
-                states = {state.name: state for state in session.hello.models}
-                for name in sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}):
-                    state = states.get(name)
-                    edge = session.hello.edge
-                    if state is None or state.ref is None:
-                        why = "is not configured there" if state is None else state.fault
-                        return Fault.MODEL_MISSING, f"edge {edge}: model {name}: {why}"[:500]
-                    if state.ref != self._released[name].ref:
-                        return (
-                            Fault.MODEL_MISSING,
-                            f"edge {edge}: model {name} is another version than released here",
-                        )
+        for camera, models in self._needs:
+            session = self._session_with(camera)
+            if session is None:
+                return Fault.EDGE_MISSING, f"no edge with camera {camera} is connected"
+            edge = session.hello.edge
+            states = {state.name: state for state in session.hello.models}
+            for name in models:
+                state = states.get(name)
+                if state is None or state.ref is None:
+                    why = "is not configured there" if state is None else state.fault
+                    return Fault.MODEL_MISSING, f"edge {edge}: model {name}: {why}"[:500]
+                if state.ref != self._released[name].ref:
+                    text = f"edge {edge}: model {name} is another version than released here"
+                    return Fault.MODEL_MISSING, text
         return Fault.NONE, ""
 
     # -------------------------------------------------------------------- failure and return
@@ -247,7 +250,10 @@ class Station:
             if frozenset(entries) == record.entries:
                 answered = ViewAnswered(run.run, record.view, record.attempt, answer.frame, entries)
                 return self._ledger.handle(answered, 0)
-        text = f"what is stored of view {record.view}, attempt {record.attempt} was changed"
+        text = (
+            f"view {record.view}, attempt {record.attempt} does not give the entries that were made"
+            " of it: what is stored, or the released model, was changed"
+        )
         self._store.add_event("record_changed", text, run.run)
         self._log.error("stored record changed", run=run.run, view=record.view)
         points = tuple(point.id for point in run.plan.points_of(record.view))
