@@ -6,6 +6,8 @@ answers go out after it. Nothing here decides anything.
 
 from __future__ import annotations
 
+import contextlib
+
 import zmq
 
 from inspection import wire
@@ -30,7 +32,6 @@ class Service:
         self._context = zmq.Context()
         self._log = get_logger()
         self._stopped = False
-        self._unsent = 0
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         for name, endpoint, limit in (
             ("edge", listen.edge, wire.EDGE_TO_STATION.max_bytes),
@@ -67,11 +68,9 @@ class Service:
             # Never longer than a signal may wait.
             poller.poll(min(station.wait_ns() // 1_000_000 + 1, 200))
             for name, peer, frame in station.work(self._take()):
-                try:
+                # Gone or not reading: whatever it needs to know it will ask for again.
+                with contextlib.suppress(zmq.ZMQError):
                     self._sockets[name].send_multipart((peer, frame), zmq.NOBLOCK)
-                except zmq.ZMQError:
-                    # Gone or not reading: whatever it needs to know it will ask for again.
-                    self._unsent += 1
 
     def _take(self) -> list[tuple[str, bytes, bytes]]:
         taken: list[tuple[str, bytes, bytes]] = []

@@ -63,6 +63,17 @@ leave its PLC none to go on with."""
 Sent = tuple[str, bytes, bytes]
 """(socket, peer, frame); the sockets are "edge", "evidence" and "plc"."""
 
+INCOMING: dict[str, wire.Lane[Any]] = {
+    "edge": wire.EDGE_TO_STATION,
+    "evidence": wire.EVIDENCE_TO_STATION,
+    "plc": wire.PLC_TO_STATION,
+}
+OUTGOING: dict[str, wire.Lane[Any]] = {
+    "edge": wire.STATION_TO_EDGE,
+    "evidence": wire.STATION_TO_EVIDENCE,
+    "plc": wire.STATION_TO_PLC,
+}
+
 
 @dataclass(slots=True)
 class _Session:
@@ -308,7 +319,7 @@ class Station:
         )
         session = self._sessions[order.edge]
         session.orders[(order.run, order.view, order.attempt)] = (message, self._now_ns)
-        self._to_edge(session.peer, message)
+        self._say("edge", session.peer, message)
 
     def _record_absence(self, absence: RecordAbsence) -> None:
         answer = m.ViewResult(
@@ -347,7 +358,8 @@ class Station:
                 del session.orders[ref]
         peer = self._plc_peers.get(self._plc_of_run.pop(close.run, ""))
         if peer is not None:
-            self._to_plc(
+            self._say(
+                "plc",
                 peer,
                 m.VerdictReady(run=close.run, part=part, verdict_seq=verdict.verdict_seq),
             )
@@ -355,12 +367,8 @@ class Station:
     # ------------------------------------------------------------------------------- frames
 
     def _one(self, socket: str, peer: bytes, frame: bytes) -> None:
-        lane: Any = {
-            "edge": wire.EDGE_TO_STATION,
-            "plc": wire.PLC_TO_STATION,
-        }[socket]
         try:
-            message = lane.decode(frame)
+            message = INCOMING[socket].decode(frame)
         except WireError as error:
             self._refuse_frame(socket, peer, error)
             return
@@ -376,10 +384,10 @@ class Station:
             case m.Heartbeat():
                 self._plc_peers[message.plc] = peer
                 last = self._store.last_seq(message.plc)
-                self._to_plc(peer, self._status(message, last))
+                self._say("plc", peer, self._status(message, last))
             case m.GetVerdict():
                 self._plc_peers[message.plc] = peer
-                self._to_plc(peer, self._verdict(message))
+                self._say("plc", peer, self._verdict(message))
             case _:
                 self._plc_peers[message.plc] = peer
                 self._request(peer, message)
@@ -398,21 +406,15 @@ class Station:
             self._store.add_event("frame_refused", f"{socket}: {text}{count}")
             self._log.warning("frame refused", socket=socket, text=text)
         self._refused_frames += 1
-        if socket == "edge":
-            self._to_edge(peer, m.Refused(fault=fault, text=text))
-        elif socket == "evidence":
-            self._to_evidence(peer, m.Refused(fault=fault, text=text))
-        else:
-            self._to_plc(peer, m.Refusal(seq=0, fault=fault, text=text))
+        refusal = (
+            m.Refusal(seq=0, fault=fault, text=text)
+            if socket == "plc"
+            else m.Refused(fault=fault, text=text)
+        )
+        self._say(socket, peer, refusal)
 
-    def _to_edge(self, peer: bytes, message: Any) -> None:
-        self._out.append(("edge", peer, wire.STATION_TO_EDGE.encode(message)))
-
-    def _to_evidence(self, peer: bytes, message: Any) -> None:
-        self._out.append(("evidence", peer, wire.STATION_TO_EVIDENCE.encode(message)))
-
-    def _to_plc(self, peer: bytes, message: Any) -> None:
-        self._out.append(("plc", peer, wire.STATION_TO_PLC.encode(message)))
+    def _say(self, socket: str, peer: bytes, message: Any) -> None:
+        self._out.append((socket, peer, OUTGOING[socket].encode(message)))
 
     # --------------------------------------------------------------------------------- edges
 
@@ -427,49 +429,39 @@ class Station:
             if session.peer == peer and session.hello.nonce == nonce:
                 session.last_seen_ns = self._now_ns
                 return session
-        self._to_edge(peer, m.Refused(fault=Fault.UNKNOWN_SESSION, text="say hello first"))
+        self._say("edge", peer, m.Refused(fault=Fault.UNKNOWN_SESSION, text="say hello first"))
         return None
 
     def _hello(self, peer: bytes, hello: m.Hello) -> None:
-        for other in list(self._sessions.values()):
-            same = other.hello.edge == hello.edge
-            if same and other.hello.outbox == hello.outbox:
-                continue
-            if other.hello.outbox == hello.outbox:
-                text = f"edges {other.hello.edge} and {hello.edge} have the same outbox: a copy?"
-                self._refuse_edge(peer, text)
-                return
-            clash = set(other.hello.cameras) & set(hello.cameras)
-            if same or clash:
-                what = f"edge {hello.edge}" if same else f"camera {sorted(clash)[0]}"
-                self._refuse_edge(peer, f"{what} is already connected, as edge {other.hello.edge}")
-                return
-        owner = self._store.outbox_owner(hello.outbox)
-        if owner is not None and owner != hello.edge:
-            text = f"the outbox of edge {hello.edge} belongs to edge {owner}: use a new folder"
-            self._refuse_edge(peer, text)
+        owner, committed = self._store.outbox_position(hello.outbox)
+        if refusal := self._why_refused(hello, owner):
+            if refusal not in self._told:
+                # Written down once, however often the edge tries.
+                self._told.add(refusal)
+                self._store.add_event("edge_refused", refusal)
+            self._say("edge", peer, m.Refused(fault=Fault.EDGE_MISSING, text=refusal))
             return
-        if hello.edge in self._sessions:
+        known = hello.edge in self._sessions
+        if known:
             # Until its backlog is read nobody knows which orders it still has.
             self._do(EdgeGone(hello.edge))
-        committed = self._store.committed(hello.outbox)
         if hello.first_seq > committed + 1:
             # The outbox has forgotten what this store never had: a store restored from a backup.
             lost = f"records {committed + 1} to {hello.first_seq - 1} of its outbox are gone"
             self._store.add_event("records_lost", f"edge {hello.edge}: {lost}")
             committed = hello.first_seq - 1
             self._store.advance_outbox(hello.outbox, hello.edge, committed)
-        known = self._sessions.get(hello.edge)
         session = _Session(peer, hello, committed, self._now_ns)
         self._sessions[hello.edge] = session
-        if known is None:
+        if not known:
             self._store.add_event("edge_connected", f"edge {hello.edge} is connected")
             self._log.info("edge connected", edge=hello.edge, cameras=list(hello.cameras))
             for state in hello.models:
                 if state.fault:
                     text = f"edge {hello.edge}: model {state.name}: {state.fault}"
                     self._store.add_event("model_fault", text)
-        self._to_edge(
+        self._say(
+            "edge",
             peer,
             m.Welcome(
                 station=self.station_id, nonce=hello.nonce, committed=committed, credit=CREDIT
@@ -477,12 +469,22 @@ class Station:
         )
         self._check_drained(session)
 
-    def _refuse_edge(self, peer: bytes, text: str) -> None:
-        """Say no to a Hello; the event is written once, however often it comes."""
-        if text not in self._told:
-            self._told.add(text)
-            self._store.add_event("edge_refused", text)
-        self._to_edge(peer, m.Refused(fault=Fault.EDGE_MISSING, text=text))
+    def _why_refused(self, hello: m.Hello, owner: str | None) -> str:
+        """Why an edge may not connect, empty where it may. ``owner`` is the edge that the outbox
+        belongs to on record."""
+        for other in (session.hello for session in self._sessions.values()):
+            same = other.edge == hello.edge
+            if same and other.outbox == hello.outbox:
+                continue
+            if other.outbox == hello.outbox:
+                return f"edges {other.edge} and {hello.edge} have the same outbox: a copy?"
+            clash = set(other.cameras) & set(hello.cameras)
+            if same or clash:
+                what = f"edge {hello.edge}" if same else f"camera {sorted(clash)[0]}"
+                return f"{what} is already connected, as edge {other.edge}"
+        if owner is not None and owner != hello.edge:
+            return f"the outbox of edge {hello.edge} belongs to edge {owner}: use a new folder"
+        return ""
 
     def _check_drained(self, session: _Session) -> None:
         """Once everything is read that an edge had in its outbox when it connected, the ledger
@@ -496,13 +498,13 @@ class Station:
         session = self._session_of(peer, ping.nonce)
         if session is None:
             return
-        self._to_edge(peer, m.Pong(nonce=ping.nonce, counter=ping.counter))
+        self._say("edge", peer, m.Pong(nonce=ping.nonce, counter=ping.counter))
         now = self._now_ns
         working = {(ref.run, ref.view, ref.attempt) for ref in ping.working}
         for ref, (order, sent_ns) in list(session.orders.items()):
             if ref not in working and now - sent_ns >= REPEAT_ORDER_NS:
                 session.orders[ref] = (order, now)
-                self._to_edge(peer, order)
+                self._say("edge", peer, order)
 
     def _frame_taken(self, peer: bytes, taken: m.FrameTaken) -> None:
         if any(session.peer == peer for session in self._sessions.values()):
@@ -537,8 +539,10 @@ class Station:
             session.committed = seq
         if session.committed >= results.first_seq:
             self._store.advance_outbox(outbox, edge, session.committed)
-        self._to_edge(
-            peer, m.Committed(nonce=results.nonce, committed=session.committed, credit=CREDIT)
+        self._say(
+            "edge",
+            peer,
+            m.Committed(nonce=results.nonce, committed=session.committed, credit=CREDIT),
         )
         self._check_drained(session)
 
@@ -628,10 +632,10 @@ class Station:
             self._store.add_evidence(
                 picture.sha256, picture.edge, picture.media_type, len(picture.data)
             )
-            self._to_evidence(peer, m.EvidenceStored(sha256=picture.sha256))
+            self._say("evidence", peer, m.EvidenceStored(sha256=picture.sha256))
         else:
             text = str(picture)[:500]
-            self._to_evidence(peer, m.Refused(fault=Fault.STORE_FAILED, text=text))
+            self._say("evidence", peer, m.Refused(fault=Fault.STORE_FAILED, text=text))
 
     # ----------------------------------------------------------------------------------- PLC
 
@@ -655,19 +659,19 @@ class Station:
             if known[1] is not None:
                 self._out.append(("plc", peer, known[1]))
             elif isinstance(request, m.TriggerView):
-                self._to_plc(peer, self._acquired(request))
+                self._say("plc", peer, self._acquired(request))
             return
         last = self._store.last_seq(request.plc)
         if known is not None or request.seq <= last:
             text = f"sequence number {request.seq} was used before: the next is {last + 1}"
             self._store.add_event("request_refused", f"PLC {request.plc}: {text}")
             refusal = m.Refusal(seq=request.seq, fault=Fault.SEQ_REUSED, text=text)
-            self._to_plc(peer, refusal)
+            self._say("plc", peer, refusal)
             return
         if request.seq > last + LARGEST_STEP:
             text = f"sequence number {request.seq} is far above the last one, {last}"
             refusal = m.Refusal(seq=request.seq, fault=Fault.SEQ_TOO_HIGH, text=text)
-            self._to_plc(peer, refusal)
+            self._say("plc", peer, refusal)
             return
         answer: Any
         match request:
@@ -746,7 +750,7 @@ class Station:
         """How far a triggered view has come."""
         run, view = request.run, request.view
         opened = self._ledger.is_open(run)
-        frame = (self._ledger.frame(run, view) if opened else "") or self._store.frame_of(run, view)
+        frame = self._ledger.frame(run, view) if opened else self._store.frame_of(run, view)
         if frame:
             return m.Acquired(seq=request.seq, run=run, view=view, frame=frame)
         if not opened:

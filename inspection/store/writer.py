@@ -468,12 +468,14 @@ class Store:
 
     # ------------------------------------------------------------------------------ reading
 
-    def committed(self, outbox: str) -> int:
-        """The last sequence number of an outbox that has been dealt with; 0 where none has."""
-        found = self._db.execute(
-            sa.select(schema.outbox.c.committed).where(schema.outbox.c.outbox_id == outbox)
-        ).scalar()
-        return int(found or 0)
+    def outbox_position(self, outbox: str) -> tuple[str | None, int]:
+        """The edge an outbox belongs to, and the last of its sequence numbers that has been dealt
+        with; (None, 0) where it has never sent anything."""
+        table = schema.outbox
+        row = self._db.execute(
+            sa.select(table.c.edge_id, table.c.committed).where(table.c.outbox_id == outbox)
+        ).first()
+        return (None, 0) if row is None else (row.edge_id, row.committed)
 
     def record_digest(self, run: str, view: str, attempt: int) -> str | None:
         """SHA-256 of the record that answered an order, None where nothing has."""
@@ -512,13 +514,6 @@ class Store:
                 schema.order.c.view_id == view,
                 schema.order.c.attempt == attempt,
             )
-        ).scalar()
-        return None if found is None else str(found)
-
-    def outbox_owner(self, outbox: str) -> str | None:
-        """The edge an outbox belongs to, None where it has never sent anything."""
-        found = self._db.execute(
-            sa.select(schema.outbox.c.edge_id).where(schema.outbox.c.outbox_id == outbox)
         ).scalar()
         return None if found is None else str(found)
 

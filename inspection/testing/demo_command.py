@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 
 from inspection.errors import InspectionError
-from inspection.ledger import Balance
 from inspection.messages import RunVerdict
 from inspection.testing import boards
 from inspection.testing.line import Line
@@ -120,9 +119,7 @@ def summarise(line: Line, truth: dict[str, set[str]]) -> dict[str, object]:
     """What came of it, judged against what was drawn."""
     runs = line.reader.runs()
     outcomes = {outcome.part: outcome for outcome in line.outcomes()}
-    totals = Balance(
-        *(sum(getattr(run.balance, name) for run in runs) for name in Balance.__match_args__)
-    )
+    totals = line.reader.totals()
     escapes = overkill = points = 0
     for run in runs:
         said = {point.point: point.verdict.value for point in line.reader.points(run=run.run)}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
-from inspection.errors import ImageError
+from inspection.errors import DataError, ImageError
 from inspection.imaging import CropSpec, Frame, crop
 from inspection.messages import Reason, Verdict
 from inspection.policy import Judgement, judge
@@ -230,3 +232,12 @@ def report(evaluation: Evaluation, ok_class: str) -> str:
             for group, rates in evaluation.groups.items()
         ]
     return "\n".join(rows)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write what a command found, for other programs; raises `DataError` where that fails."""
+    data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None

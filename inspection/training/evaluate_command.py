@@ -12,7 +12,7 @@ from inspection.errors import DataError
 from inspection.package import Package, open_package
 from inspection.runtimes import load
 from inspection.training.data import Dataset, read_dataset
-from inspection.training.evaluate import measure, report
+from inspection.training.evaluate import measure, report, write_json
 from inspection.training.recipe import read_description
 
 DESCRIPTION, SPLIT = "dataset.toml", "split.json"
@@ -65,11 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     evaluation = measure(load(package), dataset, parts)
     print(report(evaluation, package.manifest.ok_class))
     if arguments.json is not None:
-        data = msgspec.json.format(msgspec.json.encode(evaluation), indent=2) + b"\n"
-        try:
-            arguments.json.write_bytes(data)
-        except OSError as error:
-            raise DataError(f"{arguments.json}: cannot be written: {error.strerror}") from None
+        write_json(arguments.json, evaluation)
     return 0
 
 

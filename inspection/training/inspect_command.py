@@ -14,7 +14,7 @@ from inspection.package import open_package
 from inspection.runtimes import load
 from inspection.training.data import LabelledPoint, tile
 from inspection.training.data import load as load_frame
-from inspection.training.evaluate import judge_frame
+from inspection.training.evaluate import judge_frame, write_json
 from inspection.training.recipe import DatasetDescription
 
 DESCRIPTION = "dataset.toml"
@@ -103,11 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         counts = [f"{v} {sum(j.verdict is v for _, j, _ in judged)}" for v in Verdict]
         print(f"{path}: {len(judged)} points: {', '.join(counts)}")
     if arguments.json is not None:
-        data = msgspec.json.format(msgspec.json.encode(findings), indent=2) + b"\n"
-        try:
-            arguments.json.write_bytes(data)
-        except OSError as error:
-            raise DataError(f"{arguments.json}: cannot be written: {error.strerror}") from None
+        write_json(arguments.json, findings)
     return 1 if failed else 0
 
 

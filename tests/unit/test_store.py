@@ -53,7 +53,7 @@ def test_what_a_transaction_wrote_is_there_after_a_restart(path: Path) -> None:
         assert (run.run, run.part, run.plan.hash) == (RUN, "part-1", PLAN.hash)
         assert run.orders == (("v0", 1, "edge-1"),)
         assert [entry.verdict for entry in run.records[0].entries] == [Verdict.OK, Verdict.OK]
-        assert again.committed("0" * 32) == 1
+        assert again.outbox_position("0" * 32) == ("edge-1", 1)
     again.close()
 
 

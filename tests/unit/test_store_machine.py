@@ -147,7 +147,7 @@ class StoreMachine(RuleBasedStateMachine):
                     ]
                     order = sorted(record.entries, key=lambda entry: entry.point)
                     assert [entry.verdict for entry in order] == said
-            assert self.store.committed(OUTBOX) == self.committed
+            assert self.store.outbox_position(OUTBOX)[1] == self.committed
             for seq, answered in self.requests.items():
                 assert self.store.request("plc", seq) == ("0" * 64, answered)
             for run, seq in self.verdicts.items():
