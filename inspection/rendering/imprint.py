@@ -295,8 +295,7 @@ def paint_expulsion(surface: Surface, imprint: Imprint, rng: np.random.Generator
         drop = surface.around(x, y, tail + size + 0.3)
         if drop is None:
             continue
-        along = drop.x * np.float32(np.cos(a)) + drop.y * np.float32(np.sin(a))
-        across = drop.y * np.float32(np.cos(a)) - drop.x * np.float32(np.sin(a))
+        along, across = drop.along(a), drop.along(a + np.pi / 2)
         # Round in front, drawn out behind: along the way it flew.
         stretched = np.where(along > 0, along, along * np.float32(size / tail))
         wobble = 1 + np.float32(0.12) * drop.cut("speckle", rng, 0.1)
@@ -465,8 +464,7 @@ def paint_surface_damage(surface: Surface, imprint: Imprint, rng: np.random.Gene
     if spot is None:
         return 0.0
     heading = u(0, np.pi)
-    c, s = np.float32(np.cos(heading)), np.float32(np.sin(heading))
-    along, across = spot.x * c + spot.y * s, spot.y * c - spot.x * s
+    along, across = spot.along(heading), spot.along(heading + np.pi / 2)
     fine, cloud = spot.cut("speckle", rng, 0.1), spot.cut("cloud", rng, 0.1)
     if kind == "gouge":
         half, width = u(1.2, 3.8), u(0.22, 0.5)
@@ -509,9 +507,8 @@ def paint_surface_damage(surface: Surface, imprint: Imprint, rng: np.random.Gene
     else:
         half, width = u(1.6, 3.2), u(0.5, 1.0) * min(radius, 2.2)
         begins = np.clip(along / np.float32(half), np.float32(0), np.float32(1))
-        level = np.hypot(across, along - begins * np.float32(half)) - np.float32(width) * (
-            1 - 0.5 * begins
-        )
+        level = np.hypot(across, along - begins * np.float32(half))
+        level -= np.float32(width) * (1 - np.float32(0.15) * begins)
         inside = step(-(level + np.float32(0.08) * cloud), 0.05)
         spot.form[:] -= np.float32(u(40, 90)) * inside * (1 - 0.6 * begins)
         spot.form[:] += np.float32(u(20, 45)) * np.exp(-((level / np.float32(0.13)) ** 2))

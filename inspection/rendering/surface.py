@@ -16,6 +16,8 @@ import numpy.typing as npt
 from inspection.rendering.materials import Steel
 from inspection.rendering.noise import Array, Kind, cut
 
+FAR_MM = 10_000.0
+
 
 class Spot:
     """A part of a surface around a place: views of its layers, and coordinates in millimetres
@@ -37,6 +39,12 @@ class Spot:
         y = np.arange(top, top + self.window[3], dtype=np.float32) - np.float32(place[1])
         self.x = (x / np.float32(self.px_per_mm))[np.newaxis, :]
         self.y = (y / np.float32(self.px_per_mm))[:, np.newaxis]
+
+    def along(self, angle: float) -> Array:
+        """Distance from the place in this direction, (h, w), millimetres."""
+        return np.asarray(
+            self.x * np.float32(np.cos(angle)) + self.y * np.float32(np.sin(angle)), np.float32
+        )
 
     def cut(self, kind: Kind, rng: np.random.Generator, size_mm: float = 0.1) -> Array:
         """Noise whose grain is the same on the sheet whatever the camera's scale: ``size_mm`` is
@@ -72,9 +80,35 @@ class Surface:
             return None
         return Spot(self, (x_px, y_px), rows, columns)
 
-    def whole(self, x_px: float = 0.0, y_px: float = 0.0) -> Spot:
-        """All of it, with coordinates from a place."""
-        return Spot(self, (x_px, y_px), slice(0, self.window[3]), slice(0, self.window[2]))
+    def band(
+        self, place: tuple[float, float], angle: float, low_mm: float, high_mm: float
+    ) -> Spot | None:
+        """Where the distance from a place, along a direction, lies between these two, and a
+        little more: the bounding box. None where that is nowhere in the window."""
+        left, top, width, height = self.window
+        corners = [(left, top), (left + width, top), (left + width, top + height),
+                   (left, top + height)]  # fmt: skip
+        c, s = np.cos(angle), np.sin(angle)
+        low, high = low_mm * self.px_per_mm, high_mm * self.px_per_mm
+        for sign, limit in ((1, low), (-1, -high)):
+            far = [sign * ((x - place[0]) * c + (y - place[1]) * s) - limit for x, y in corners]
+            kept = []
+            for k, (x, y) in enumerate(corners):
+                (x1, y1), d0, d1 = corners[k - 1], far[k], far[k - 1]
+                if (d0 >= 0) != (d1 >= 0):
+                    t = d0 / (d0 - d1)
+                    kept.append((x + t * (x1 - x), y + t * (y1 - y)))
+                if d0 >= 0:
+                    kept.append((x, y))
+            corners = kept
+        if not corners:
+            return None
+        xs, ys = [x for x, _ in corners], [y for _, y in corners]
+        columns = slice(max(0, int(min(xs)) - left - 1), min(width, int(max(xs)) - left + 2))
+        rows = slice(max(0, int(min(ys)) - top - 1), min(height, int(max(ys)) - top + 2))
+        if columns.start >= columns.stop or rows.start >= rows.stop:
+            return None
+        return Spot(self, place, rows, columns)
 
 
 def step(distance: npt.NDArray[np.float32], soft: float) -> Array:
@@ -124,16 +158,16 @@ class Edge:
     seed: tuple[int, ...]
 
     def paint(self, surface: Surface) -> None:
-        spot = surface.whole(self.x_px, self.y_px)
-        rng = np.random.default_rng(self.seed)
-        distance = spot.x * np.float32(np.cos(self.angle)) + spot.y * np.float32(np.sin(self.angle))
-        if float(distance.max()) < -2.5:
+        spot = surface.band((self.x_px, self.y_px), self.angle, -2.5, FAR_MM)
+        if spot is None:
             return
+        rng = np.random.default_rng(self.seed)
+        distance = spot.along(self.angle)
         distance = distance + np.float32(self.wave_mm) * spot.cut("cloud", rng, 0.15)
         outside = step(distance, 0.018)
         burr = np.exp(-(((distance + 0.12) / 0.10) ** 2))
-        surface.relief += np.float32(rng.uniform(-25, 25)) * burr * (distance < 0.2)
-        surface.form -= np.float32(rng.uniform(20, 70)) * np.exp(
+        spot.relief[:] += np.float32(rng.uniform(-25, 25)) * burr * (distance < 0.2)
+        spot.form[:] -= np.float32(rng.uniform(20, 70)) * np.exp(
             np.clip((distance + 0.1) / np.float32(rng.uniform(0.2, 0.4)), -20, 0)
         )
         if self.below == "sheet":
@@ -146,8 +180,8 @@ class Edge:
         else:
             seen = np.float32(rng.uniform(0.02, 0.10)) * (1 + 0.5 * spot.cut("cloud", rng, 0.3))
         seen = np.clip(seen, 0.01, 1)
-        surface.below += (distance > -0.5) * (1 - surface.open) * (seen - surface.below)
-        np.maximum(surface.open, outside, out=surface.open)
+        spot.below[:] += (distance > -0.5) * (1 - spot.open) * (seen - spot.below[:])
+        np.maximum(spot.open, outside, out=spot.open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +195,13 @@ class Bend:
     radius_mm: float
 
     def paint(self, surface: Surface) -> None:
-        spot = surface.whole(self.x_px, self.y_px)
-        distance = spot.x * np.float32(np.cos(self.angle)) + spot.y * np.float32(np.sin(self.angle))
-        u = distance / np.float32(self.radius_mm)
+        near = -8 * self.radius_mm  # nearer than that the sheet is flat to a thousandth
+        spot = surface.band((self.x_px, self.y_px), self.angle, near, FAR_MM)
+        if spot is None:
+            return
+        u = spot.along(self.angle) / np.float32(self.radius_mm)
         rise = np.maximum(u, 0) + np.log1p(np.exp(-np.abs(u)))
-        surface.form += np.float32(1000 * self.slope * self.radius_mm) * rise
+        spot.form[:] += np.float32(1000 * self.slope * self.radius_mm) * rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +216,18 @@ class Ridge:
     height_um: float
 
     def paint(self, surface: Surface) -> None:
-        spot = surface.whole(self.x0_px, self.y0_px)
         dx = (self.x1_px - self.x0_px) / surface.px_per_mm
         dy = (self.y1_px - self.y0_px) / surface.px_per_mm
         length = max(float(np.hypot(dx, dy)), 1e-6)
-        along = spot.x * np.float32(dx / length) + spot.y * np.float32(dy / length)
-        beside = spot.y * np.float32(dx / length) - spot.x * np.float32(dy / length)
+        angle = float(np.arctan2(dy, dx))
+        reach = 0.9 * self.width_mm
+        spot = surface.band((self.x0_px, self.y0_px), angle + np.pi / 2, -reach, reach)
+        if spot is None:
+            return
+        along, beside = spot.along(angle), spot.along(angle + np.pi / 2)
         beyond = along - np.clip(along, 0, length)
         distance = np.hypot(beside, beyond) / np.float32(self.width_mm / 2)
-        surface.form += np.float32(self.height_um) * np.exp(-(distance**4) * np.float32(0.7))
+        spot.form[:] += np.float32(self.height_um) * np.exp(-(distance**4) * np.float32(0.7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +247,7 @@ class Hole:
         if spot is None:
             return
         rng = np.random.default_rng(self.seed)
-        c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        along, across = spot.x * c + spot.y * s, spot.y * c - spot.x * s
+        along, across = spot.along(self.angle), spot.along(self.angle + np.pi / 2)
         reach = np.float32(self.long_mm / 2)
         distance = np.hypot(along - np.clip(along, -reach, reach), across) - np.float32(
             self.radius_mm
@@ -238,10 +276,11 @@ class Adhesive:
     seed: tuple[int, ...]
 
     def paint(self, surface: Surface) -> None:
-        spot = surface.whole(self.x_px, self.y_px)
-        distance = spot.x * np.float32(np.cos(self.angle)) + spot.y * np.float32(np.sin(self.angle))
-        if float(np.abs(distance).min()) > self.width_mm + 2:
+        reach = self.width_mm + 2
+        spot = surface.band((self.x_px, self.y_px), self.angle, -reach, reach)
+        if spot is None:
             return
+        distance = spot.along(self.angle)
         rng = np.random.default_rng(self.seed)
         half = np.float32(self.width_mm / 2)
         wide = np.abs(distance + 0.35 * spot.cut("cloud", rng, 0.5)) - half * (
@@ -249,12 +288,12 @@ class Adhesive:
         )
         cover = step(-wide, 0.04)
         cap = np.clip(-wide / half, 0, 1)
-        surface.relief *= 1 - cover
-        surface.form += np.float32(rng.uniform(150, 400)) * np.sqrt(cap)
-        surface.form += cover * np.float32(12) * spot.cut("cloud", rng, 0.12)
-        surface.worked += cover * (1 - surface.worked)
+        spot.relief[:] *= 1 - cover
+        spot.form[:] += np.float32(rng.uniform(150, 400)) * np.sqrt(cap)
+        spot.form[:] += cover * np.float32(12) * spot.cut("cloud", rng, 0.12)
+        spot.worked[:] += cover * (1 - spot.worked)
         paint = np.array(self.colour, np.float32)
-        surface.colour += cover[..., np.newaxis] * (paint - surface.colour)
+        spot.colour[:] += cover[..., np.newaxis] * (paint - spot.colour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +312,7 @@ class Scratch:
         spot = surface.around(self.x_px, self.y_px, self.length_mm / 2 + 1)
         if spot is None:
             return
-        c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        along, across = spot.x * c + spot.y * s, spot.y * c - spot.x * s
+        along, across = spot.along(self.angle), spot.along(self.angle + np.pi / 2)
         half = np.float32(self.length_mm / 2)
         t = np.clip(along / half, -1, 1)
         across = across - np.float32(self.bow) * (1 - t * t)
@@ -298,8 +336,8 @@ class Oil:
 
     def paint(self, surface: Surface) -> None:
         rng = np.random.default_rng(self.seed)
-        spot = surface.whole()
-        level = spot.cut("cloud", rng, self.size_mm) - np.float32(self.cover)
+        scale = self.size_mm * surface.px_per_mm
+        level = cut("cloud", rng, surface.window, scale=scale) - np.float32(self.cover)
         film = step(level, 0.05) * (1 + np.float32(0.3) * np.exp(-((level / 0.12) ** 2)))
         dark = np.array([0.75, 0.8, 1.0], np.float32) * np.float32(self.strength)
         surface.colour *= 1 - film[..., np.newaxis] * dark
@@ -324,8 +362,7 @@ class Ink:
         if spot is None:
             return
         rng = np.random.default_rng(self.seed)
-        c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        along, across = spot.x * c + spot.y * s, spot.y * c - spot.x * s
+        along, across = spot.along(self.angle), spot.along(self.angle + np.pi / 2)
         half = np.float32(self.length_mm / 2)
         t = np.clip(along / half, -1, 1)
         across = across - np.float32(self.bow) * (1 - t * t)

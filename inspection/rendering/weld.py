@@ -8,7 +8,7 @@ and not to recognise.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -246,6 +246,8 @@ class _Drawing:
     def _offset(self) -> float:
         if self.label == "off-centre":
             return float(self.rng.uniform(OFFSET_MAX_MM, 5.5))
+        if self.label == "edge-weld" and self.rng.uniform() < 0.5:
+            return float(self.rng.uniform(1.5, 5.8))  # it is at the edge because it is misplaced
         if self.rng.uniform() < 0.35:
             return float(self.rng.uniform(0, OFFSET_MAX_MM))
         return float(min(abs(self.rng.normal(0, 0.6)), OFFSET_MAX_MM))
@@ -253,31 +255,27 @@ class _Drawing:
     def _edge(
         self, x: float, y: float, radius: float, towards: float, offset: float
     ) -> tuple[float, float | None]:
-        """An edge of the sheet near the weld: its distance in radii, and where it lies."""
+        """An edge of the sheet or of a hole near the weld: its distance in radii, and where."""
         rng = self.rng
         if self.label == "edge-weld":
             ratio = float(rng.uniform(0.25, EDGE_MIN))
-        elif rng.uniform() < 0.33:
+        elif rng.uniform() < 0.36:
             ratio = float(EDGE_MIN + rng.exponential(0.7))
         else:
             return NONE, None
-        # The edge is where the plan's design has it, so a weld off its place towards the edge is
-        # what makes an edge weld; elsewhere any direction will do.
         angle = float(towards + rng.normal(0, 0.6) if offset > 1 else rng.uniform(0, 2 * np.pi))
         far = ratio * radius * self.px_per_mm
-        self.features.append(
-            Edge(
-                x + far * np.cos(angle),
-                y + far * np.sin(angle),
-                angle,
-                "sheet" if rng.uniform() < 0.55 else "nothing",
-                float(rng.uniform(0.0, 0.03)),
-                self._key(),
-            )
-        )
-        if ratio * radius > 1.5 * FIELD_MM:
-            return NONE, None
-        return ratio, angle
+        if rng.uniform() < 0.2:
+            hole = float(rng.uniform(2.5, 5.5))
+            far += hole * self.px_per_mm
+            place = x + far * np.cos(angle), y + far * np.sin(angle)
+            self.features.append(Hole(*place, hole, 0.0, 0.0, self._key()))
+        else:
+            below: Literal["sheet", "nothing"] = "sheet" if rng.uniform() < 0.55 else "nothing"
+            place = x + far * np.cos(angle), y + far * np.sin(angle)
+            wave = float(rng.uniform(0.0, 0.03))
+            self.features.append(Edge(*place, angle, below, wave, self._key()))
+        return (ratio, angle) if ratio * radius < FIELD_MM else (NONE, None)
 
     def _sheet_features(self, x: float, y: float, radius: float, edge_angle: float | None) -> None:
         """What the press shop made around the weld, on sides where there is no edge."""
