@@ -43,6 +43,9 @@ COMMANDS: dict[str, Command] = {
         "inspection.training.inspect_command", "judge pictures with a model package"
     ),
     "plan": Command("inspection.plan_command", "check a plan, or show its hash"),
+    "render": Command(
+        "inspection.rendering.render_command", "draw spot welds and views of a body, to look at"
+    ),
     "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
 }
 
