@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -208,6 +209,25 @@ def open_package(path: Path) -> Package:
             )
     ref = ModelRef(package=package_hash, policy=policy_hash)
     return Package(path, manifest, policy, ref, golden, content)
+
+
+def released(folder: Path) -> Path:
+    """The package of a folder: the folder itself, or the highest of the versions that lie in it
+    (``models/NAME/VERSION``), numbers in their names counting as numbers. Raises `PackageError`
+    where there is none."""
+    if (folder / MANIFEST).is_file():
+        return folder
+    try:
+        versions = [path for path in folder.iterdir() if (path / MANIFEST).is_file()]
+    except OSError as error:
+        raise PackageError(f"{folder}: {error.strerror}") from None
+    if not versions:
+        raise PackageError(f"{folder}: no model package here, nor a folder with one")
+
+    def rank(path: Path) -> list[tuple[int, str]]:
+        return [(int(n or 0), text) for n, text in re.findall(r"(\d+)|(\D+)", path.name)]
+
+    return max(versions, key=rank)
 
 
 def read_reference(path: Path) -> tuple[Manifest, Policy, ModelRef]:

@@ -19,6 +19,7 @@ from inspection.imaging import Frame
 
 DRIVERS: dict[str, str] = {
     "folder": "edge.cameras.folder:FolderCamera",
+    "simulated": "edge.cameras.simulated:SimulatedCamera",
 }
 
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)

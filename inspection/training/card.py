@@ -3,12 +3,15 @@ what was counted; nobody has to remember to be honest."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from inspection.training.calibrate import Calibration, Limits
 from inspection.training.data import Dataset, Split, count_labels
 from inspection.training.evaluate import Evaluation
 from inspection.training.recipe import Recipe
+
+LISTED = 60
+"""Parts that are named one by one."""
 
 
 def card(
@@ -87,10 +90,17 @@ def card(
             " are unknown to it, and it does not notice that they are. Its rates hold for pictures"
             " like those of the test parts and for nothing else."
         ),
-        f"Test parts: {', '.join(split.test) or 'none'}.",
-        f"Validation parts: {', '.join(split.validation)}.",
+        f"Test parts: {_listed(split.test)}.",
+        f"Validation parts: {_listed(split.validation)}.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """All of them, or where they are too many to read, how many from which to which."""
+    if len(parts) > LISTED:
+        return f"{len(parts)}, from {parts[0]} to {parts[-1]}"
+    return ", ".join(parts) or "none"
 
 
 def _counts(dataset: Dataset, split: Split) -> str:
@@ -143,8 +153,8 @@ def _table(evaluation: Evaluation) -> str:
         f"- parts with overkill: {evaluation.parts_with_overkill}",
         f"- parts without any defect that were held: {evaluation.good_parts_held}",
         "",
-        "| true class | " + " | ".join(verdicts) + " | class named |",
-        "|---" * (2 + len(verdicts)) + "|",
+        "| true class | " + " | ".join(verdicts) + " | wrongly called | class named |",
+        "|---" * (3 + len(verdicts)) + "|",
     ]
     for label, counts in evaluation.verdicts.items():
         cells = " | ".join(str(counts.get(verdict, 0)) for verdict in verdicts)
@@ -154,5 +164,17 @@ def _table(evaluation: Evaluation) -> str:
                 evaluation.findings[label].items(), key=lambda item: -item[1]
             )
         )
-        rows.append(f"| {label} | {cells} | {named} |")
+        rows.append(f"| {label} | {cells} | {evaluation.classes[label]} | {named} |")
+    if evaluation.borderline:
+        rows += [
+            "",
+            "Borderline, in none of these rates: too near a limit to blame either answer.",
+            "",
+            "| true class | " + " | ".join(verdicts) + " |",
+            "|---" * (1 + len(verdicts)) + "|",
+            *(
+                f"| {label} | " + " | ".join(str(counts.get(v, 0)) for v in verdicts) + " |"
+                for label, counts in evaluation.borderline.items()
+            ),
+        ]
     return "\n".join(rows)

@@ -26,6 +26,7 @@ LAYOUTS = {
     "folders": "inspection.training.layouts.folders:read",
     "index": "inspection.training.layouts.index:read",
     "deeppcb": "inspection.training.layouts.deeppcb:read",
+    "rendered": "inspection.training.layouts.rendered:read",
 }
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -47,17 +48,22 @@ class Box(NamedTuple):
 
 class LabelledPoint(NamedTuple):
     """A point and what is known of it. Without a label it is counted apart: neither good nor
-    defective (a defect reaches into it whose centre lies elsewhere)."""
+    defective (a defect reaches into it whose centre lies elsewhere). So is a borderline one, whose
+    label is known but lies so near a limit that nobody could blame either answer. ``measures`` are
+    those of the data set, in units of their limits; NaN where there is nothing to measure."""
 
     id: str
     region: Region
     label: str | None
+    borderline: bool = False
+    measures: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One picture of one part. ``reference`` is a picture of the same part, or of its design,
-    without defects; only training may look at it."""
+    without defects; ``mask`` a grey picture of the same size, not 0 where a defect is. Only
+    training may look at either."""
 
     path: Path
     part: str
@@ -65,6 +71,7 @@ class Picture:
     points: tuple[LabelledPoint, ...]
     boxes: tuple[Box, ...] = ()
     reference: Path | None = None
+    mask: Path | None = None
 
 
 class Unreadable(NamedTuple):
@@ -74,9 +81,18 @@ class Unreadable(NamedTuple):
     why: str
 
 
+class Split(NamedTuple):
+    """Parts by what they are for; no part is in two of them."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Dataset:
-    """What a layout found. ``sha256`` covers every byte read and every label given."""
+    """What a layout found. ``sha256`` covers every byte read and every label given. ``split`` is
+    the data set's own, where it has one."""
 
     description: DatasetDescription
     root: Path
@@ -84,6 +100,7 @@ class Dataset:
     unreadable: list[Unreadable] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sha256: str = ""
+    split: Split | None = None
 
     @property
     def parts(self) -> list[str]:
@@ -93,14 +110,6 @@ class Dataset:
         """The pictures of these parts."""
         wanted = frozenset(parts)
         return [picture for picture in self.pictures if picture.part in wanted]
-
-
-class Split(NamedTuple):
-    """Parts by what they are for; no part is in two of them."""
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
 
 
 Layout = Callable[[DatasetDescription, Path], Dataset]
@@ -209,7 +218,11 @@ def tile(
 
 def count_labels(pictures: Iterable[Picture]) -> Counter[str | None]:
     """Points by label; None counts those apart."""
-    return Counter(point.label for picture in pictures for point in picture.points)
+    return Counter(
+        None if point.borderline else point.label
+        for picture in pictures
+        for point in picture.points
+    )
 
 
 def split_parts(
@@ -218,8 +231,9 @@ def split_parts(
     """Divide parts into training, validation and test.
 
     Within each group, parts are drawn by the rule's seed. ``test_parts``, where given, are the
-    test split whatever the rule says. Raises `DataError` where a share comes out empty, or where
-    training or validation lacks a class: nothing could be fitted or chosen there.
+    test split whatever the rule says; a data set's own split goes before the rule. Raises
+    `DataError` where a share comes out empty, or where training or validation lacks a class:
+    nothing could be fitted or chosen there.
     """
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for picture in dataset.pictures:
@@ -227,6 +241,8 @@ def split_parts(
     of_group = {part: group for group, parts in sorted(groups.items()) for part in sorted(parts)}
     if test_parts is not None and (unknown := sorted(set(test_parts) - set(of_group))):
         raise DataError(f"{dataset.root}: no part {unknown[0]!r} to test on")
+    if dataset.split is not None and test_parts is None:
+        return _checked(dataset, dataset.split, len(of_group))
     rng = random.Random(rule.seed)  # noqa: S311  reproducible, not secret
     order = sorted(of_group)
     rng.shuffle(order)
@@ -238,9 +254,14 @@ def split_parts(
     split = Split(
         tuple(sorted(set(rest) - validation)), tuple(sorted(validation)), tuple(sorted(test))
     )
+    return _checked(dataset, split, len(of_group))
+
+
+def _checked(dataset: Dataset, split: Split, parts_in_all: int) -> Split:
+    """The split, if something can be fitted and chosen on it."""
     for name, parts in (("training", split.train), ("validation", split.validation)):
         if not parts:
-            raise DataError(f"{dataset.root}: {len(of_group)} parts leave none for {name}")
+            raise DataError(f"{dataset.root}: {parts_in_all} parts leave none for {name}")
         counts = count_labels(dataset.of(parts))
         for label in dataset.description.class_names:
             if counts[label] == 0:
@@ -260,15 +281,21 @@ def _every(parts: Sequence[str], share: float) -> list[str]:
 def _hash(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for picture in dataset.pictures:
-        paths = [picture.path, *([picture.reference] if picture.reference else [])]
+        paths = [path for path in (picture.path, picture.reference, picture.mask) if path]
         for path in paths:
             digest.update(path.relative_to(dataset.root).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         labels = [
-            (point.id, point.label, *map(float, _sides(point.region))) for point in picture.points
+            (point.id, point.label, *map(float, _sides(point.region)), *_more(point))
+            for point in picture.points
         ]
         digest.update(repr((picture.part, picture.group, labels, picture.boxes)).encode())
     return digest.hexdigest()
+
+
+def _more(point: LabelledPoint) -> tuple[object, ...]:
+    """What only some data sets know of a point."""
+    return (point.borderline, *point.measures) if point.borderline or point.measures else ()
 
 
 def _sides(region: Region) -> tuple[float, float, float, float]:

@@ -7,7 +7,7 @@ and training calls this too, on what it has just exported.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ class Judged(NamedTuple):
     label: str | None
     judgement: Judgement
     scores: tuple[float, ...]
+    borderline: bool = False
 
 
 class Rates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +52,9 @@ class Evaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Counts and rates. A rate over parts counts parts: points of one part are not independent.
 
     ``verdicts`` is true class by verdict, ``findings`` true class by the class named (empty where
-    none was); ``counted_apart`` are points without a label, in neither rate.
+    none was); ``counted_apart`` are points without a label and borderline ones, in neither rate;
+    ``borderline`` are the latter, by true class and verdict. ``classes`` is for each class of
+    defect how many came out OK, and for the OK class how many did not.
     ``parts_with_escape`` is of the parts that have a defective point, ``parts_released`` those of
     them of which every labelled point came out OK; ``parts_with_overkill`` is of the parts that
     have a good point, ``good_parts_held`` of the parts that have nothing but good points.
@@ -70,6 +73,8 @@ class Evaluation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parts_released: Rate
     parts_with_overkill: Rate
     good_parts_held: Rate
+    classes: dict[str, Rate]
+    borderline: dict[str, dict[str, int]]
     verdicts: dict[str, dict[str, int]]
     findings: dict[str, dict[str, int]]
     groups: dict[str, Rates]
@@ -100,10 +105,10 @@ def judge_pictures(model: Model, pictures: Iterable[Picture]) -> Iterator[Judged
             reason = error.reason if isinstance(error, ImageError) else Reason.NO_IMAGE
             for point in picture.points:
                 missed = Judgement(Verdict.NOT_INSPECTED, reason, "")
-                yield Judged(*place, point.id, point.label, missed, ())
+                yield Judged(*place, point.id, point.label, missed, (), point.borderline)
             continue  # each of its points has been answered for
         for point, judgement, scores in judge_frame(model, frame, picture.points):
-            yield Judged(*place, point.id, point.label, judgement, scores)
+            yield Judged(*place, point.id, point.label, judgement, scores, point.borderline)
 
 
 def judge_frame(
@@ -129,7 +134,11 @@ def summarise(
     unreadable: int = 0,
 ) -> Evaluation:
     """Count judged points, of one package or pooled over the folds of a cross-validation."""
-    labelled = [entry for entry in judged if entry.label is not None]
+    labelled = [entry for entry in judged if entry.label is not None and not entry.borderline]
+    near: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry in judged:
+        if entry.borderline:
+            near[str(entry.label)][entry.judgement.verdict.value] += 1
     verdicts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     by_part: defaultdict[str, list[Judged]] = defaultdict(list)
@@ -143,7 +152,7 @@ def summarise(
     defective_parts = [
         points for points in by_part.values() if any(p.label != ok_class for p in points)
     ]
-    apart = {entry.part for entry in judged if entry.label is None}
+    apart = {entry.part for entry in judged if entry.label is None or entry.borderline}
     good_parts = [
         points
         for part, points in by_part.items()
@@ -179,6 +188,14 @@ def summarise(
             sum(any(map(overkilled, points)) for points in with_good), len(with_good)
         ),
         good_parts_held=rate(sum(not released(points) for points in good_parts), len(good_parts)),
+        classes={
+            label: rate(
+                sum(n for verdict, n in count.items() if (verdict == "OK") != (label == ok_class)),
+                count.total(),
+            )
+            for label, count in sorted(verdicts.items())
+        },
+        borderline={label: dict(sorted(count.items())) for label, count in sorted(near.items())},
         verdicts={label: dict(sorted(count.items())) for label, count in sorted(verdicts.items())},
         findings={label: dict(sorted(count.items())) for label, count in sorted(findings.items())},
         groups={
@@ -218,13 +235,24 @@ def report(evaluation: Evaluation, ok_class: str) -> str:
     ]
     width = max([len(label) for label in evaluation.verdicts] + [5])
     columns = [verdict.value for verdict in Verdict]
-    rows.append(f"{'class':{width}}  " + "  ".join(f"{name:>13}" for name in columns))
+    rows.append(
+        f"{'class':{width}}  " + "  ".join(f"{name:>13}" for name in columns) + "  wrongly called"
+    )
+
+    def counts(table: Mapping[str, Mapping[str, int]], label: str) -> str:
+        return "  ".join(f"{table[label].get(name, 0):>13}" for name in columns)
+
     order = sorted(evaluation.verdicts, key=lambda label: (label != ok_class, label))
     rows += [
-        f"{label:{width}}  "
-        + "  ".join(f"{evaluation.verdicts[label].get(name, 0):>13}" for name in columns)
+        f"{label:{width}}  {counts(evaluation.verdicts, label)}  {evaluation.classes[label]}"
         for label in order
     ]
+    if evaluation.borderline:
+        rows.append("borderline, in no rate: too near a limit to blame either answer")
+        rows += [
+            f"{label:{width}}  {counts(evaluation.borderline, label)}"
+            for label in sorted(evaluation.borderline, key=lambda name: (name != ok_class, name))
+        ]
     if len(evaluation.groups) > 1:
         rows += [
             f"group {group or '(none)'}: escapes {rates.escapes.errors} of"

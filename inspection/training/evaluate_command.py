@@ -1,4 +1,4 @@
-"""``inspection evaluate PACKAGE --data DIR [--json FILE]``"""
+"""``inspection evaluate PACKAGE [--data DIR] [--json FILE]``"""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from pathlib import Path
 import msgspec
 
 from inspection.errors import DataError
-from inspection.package import Package, open_package
+from inspection.package import Package, open_package, released
 from inspection.runtimes import load
 from inspection.training.data import Dataset, read_dataset
 from inspection.training.evaluate import measure, report, write_json
-from inspection.training.recipe import read_description
+from inspection.training.layouts import rendered
+from inspection.training.recipe import DatasetDescription, read_description
 
 DESCRIPTION, SPLIT = "dataset.toml", "split.json"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("package", type=Path, help="folder of a model package")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the pictures")
+    parser.add_argument(
+        "package", type=Path, help="folder of a model package, or the one its versions lie in"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder of the pictures (a rendered set is drawn if need be)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="of a rendered set: draw its test parts from this seed instead"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts here as JSON")
     parser.add_argument(
         "--dataset",
@@ -38,15 +46,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure the package and print, or write, what came out."""
-    package = open_package(arguments.package)
-    description = read_description(arguments.dataset or arguments.package / DESCRIPTION)
+    folder = released(arguments.package)
+    package = open_package(folder)
+    description = read_description(arguments.dataset or folder / DESCRIPTION)
+    if arguments.seed is not None:
+        description = _reseeded(description, arguments.seed)
     known = {entry.name for entry in package.manifest.classes}
     if unknown := sorted(set(description.class_names) - known):
         raise DataError(
             f"{arguments.package}: has no class {unknown[0]!r}, which the data set has:"
             " name another description with --dataset"
         )
-    dataset = read_dataset(description, arguments.data)
+    data = _data(arguments.data, description)
+    dataset = read_dataset(description, data)
     for warning in dataset.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for unreadable in dataset.unreadable:
@@ -55,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.all_parts:
         parts = unseen(package, dataset)
         left_out = len(dataset.parts) - len(parts)
-        if left_out:
+        if left_out and arguments.seed is None:
             print(f"{left_out} parts left out: the package was trained or chosen on them")
         if not parts:
             raise DataError(
-                f"{arguments.data}: the package was trained or chosen on every part here: measure"
+                f"{data}: the package was trained or chosen on every part here: measure"
                 " on others, or say --all-parts and call the result no test"
             )
     evaluation = measure(load(package), dataset, parts)
@@ -77,3 +89,22 @@ def unseen(package: Package, dataset: Dataset) -> list[str]:
     split = msgspec.json.decode(package.content[SPLIT], type=dict[str, list[str]])
     seen = {*split.get("train", ()), *split.get("validation", ())}
     return [part for part in dataset.parts if part not in seen]
+
+
+def _reseeded(description: DatasetDescription, seed: int) -> DatasetDescription:
+    """The same recipe with a seed that no training has seen."""
+    if description.rendered is None:
+        raise DataError(f"--seed: data set {description.name} is not rendered and has no seed")
+    if seed < 0:
+        raise DataError(f"--seed {seed}: must not be negative")
+    told = msgspec.structs.replace(description.rendered, seed=seed, scenes="")
+    return msgspec.structs.replace(description, rendered=told)
+
+
+def _data(data: Path | None, description: DatasetDescription) -> Path:
+    """The folder of the pictures; of a rendered set, with its test parts drawn."""
+    if description.rendered is not None:
+        return rendered.provide(description, data, ("test",))
+    if data is None:
+        raise DataError(f"data set {description.name}: name the folder of its pictures with --data")
+    return data

@@ -36,6 +36,7 @@ from inspection.training.recipe import (
     DatasetDescription,
     Fit,
     Recipe,
+    Sampling,
     read_description,
     read_recipe,
 )
@@ -47,13 +48,15 @@ from inspection.training.sampling import (
     WindowSampler,
     points_of,
 )
-from inspection.training.torch_setup import one_thread
+from inspection.training.torch_setup import use_threads
 
 log = logging.getLogger(__name__)
 
 DEFECT_CELL_WEIGHT = 3.0
 """Few cells are defective even in a batch full of defects."""
 LARGEST_GRADIENT = 5.0
+MEASURE_BETA = 0.1
+"""Errors of a measure up to this share of its limit count squared, larger ones by themselves."""
 WARM_UP_STEPS = 60
 SMALLEST_RATE = 0.005
 """Of the learning rate, at the end."""
@@ -90,7 +93,7 @@ def train(
     begun = time.monotonic()
     export.claim(out_dir)
     told, description_path, description = read_both(recipe)
-    one_thread()
+    use_threads(told.fit.threads)
     torch.manual_seed(told.seed)
     network = build(told.architecture, len(description.class_names), told.input, told.options)
     dataset = read_dataset(description, data_dir)
@@ -175,7 +178,7 @@ def fit(network: nn.Module, sampler: Sampler, recipe: Recipe, progress: Progress
         batch = sampler.draw()
         crops, targets, cells = _turned(batch, rng, square=square)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            loss, losses = _loss(network, crops, targets, cells, recipe.sampling.cells)
+            loss, losses = _loss(network, crops, targets, cells, batch.measures, recipe.sampling)
         if not math.isfinite(float(loss.detach())):
             raise DataError(
                 f"training diverged at step {step}: lower fit.learning_rate, or check the data"
@@ -195,10 +198,10 @@ def fit(network: nn.Module, sampler: Sampler, recipe: Recipe, progress: Progress
 def _sampler(
     dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe, network: nn.Module
 ) -> Sampler:
-    if recipe.sampling.kind == "points":
-        return PointSampler(dataset, pictures, recipe)
     cells = isinstance(network, CellClassifier) and recipe.sampling.cells > 0
     stride = network.stride if cells and isinstance(network, CellClassifier) else None
+    if recipe.sampling.kind == "points":
+        return PointSampler(dataset, pictures, recipe, stride)
     return WindowSampler(dataset, pictures, recipe, stride)
 
 
@@ -207,18 +210,24 @@ def _loss(
     crops: torch.Tensor,
     targets: torch.Tensor,
     cells: torch.Tensor | None,
-    cell_weight: float,
+    measures: npt.NDArray[np.float32] | None,
+    sampling: Sampling,
 ) -> tuple[torch.Tensor, npt.NDArray[np.float32]]:
     """The loss of a batch and of each of its points. Sums are in float32 in any precision."""
     extra = torch.zeros(())
     if isinstance(network, CellClassifier) and cells is not None:
-        grid = network.cells(crops).float()
-        logits = network.pool(grid)
+        look = network.look(crops)
+        logits, grid = look.logits.float(), look.cells.float()
         # The outermost cells see less than half of their surroundings.
         inner, wanted = grid[:, :, 1:-1, 1:-1], cells[:, 1:-1, 1:-1]
         each = F.cross_entropy(inner, wanted, ignore_index=IGNORE, reduction="none")
         weight = torch.where(wanted > 0, DEFECT_CELL_WEIGHT, 1.0)
-        extra = cell_weight * (each * weight).mean()
+        extra = sampling.cells * (each * weight).mean()
+        if look.measures is not None and measures is not None and sampling.measures > 0:
+            true = torch.from_numpy(measures)
+            known = ~true.isnan()
+            error = F.smooth_l1_loss(look.measures.float()[known], true[known], beta=MEASURE_BETA)
+            extra = extra + sampling.measures * error
     else:
         logits = network(crops).float()
     losses = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")

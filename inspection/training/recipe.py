@@ -47,6 +47,28 @@ class Tiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     height_px: Annotated[int, Meta(ge=8)]
 
 
+class RenderedSplit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parts of a rendered split, and which share of their welds is defective, in equal numbers of
+    each class."""
+
+    parts: Annotated[int, Meta(ge=0, le=90_000)]
+    defects: Share
+
+
+class Rendered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `inspection.rendering` draws for a data set of layout "rendered": ``welds`` welds of
+    each part, from a seed, in a domain. ``scenes`` is the SHA-256 of everything drawn but the
+    pixels, which rounding makes differ from processor to processor."""
+
+    seed: Annotated[int, Meta(ge=0)]
+    domain: Literal["standard", "shifted"]
+    welds: Annotated[int, Meta(ge=1, le=1000)]
+    train: RenderedSplit = RenderedSplit(parts=0, defects=0.5)
+    validation: RenderedSplit = RenderedSplit(parts=0, defects=0.5)
+    test: RenderedSplit = RenderedSplit(parts=0, defects=0.5)
+    scenes: str = ""
+
+
 class DatasetDescription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``dataset.toml``. ``part`` and ``group`` are regular expressions applied to the picture's
     path below the data directory, without its suffix; their first group is the answer."""
@@ -60,6 +82,7 @@ class DatasetDescription(Struct, frozen=True, kw_only=True, forbid_unknown_field
     part: str | None = None
     group: str | None = None
     tiles: Tiles | None = None
+    rendered: Rendered | None = None
     index: str = "index.csv"
     notes: str = ""
 
@@ -83,6 +106,7 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``averaging`` is the decay of the exponential moving average that becomes the model.
     ``precision`` "auto" is bfloat16 where the processor multiplies it natively, else float32.
+    Results depend on the number of ``threads``, through the order of sums.
     """
 
     steps: Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -91,6 +115,7 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weight_decay: Annotated[float, Meta(ge=0)] = 0.02
     averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.985
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
 
 
 class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,7 +125,10 @@ class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     regions at random positions of pictures with boxes: ``real`` and ``synthetic`` are the shares
     of a batch placed over a real and a synthetic defect; the rest lies anywhere. Of these, the
     share ``hard`` repeats places that were called defective before.
-    ``cells`` weighs the loss on the architecture's single cells, where it has any.
+    ``cells`` weighs the loss on the architecture's single cells, ``measures`` that on the measures
+    of a point, where the architecture and the data have any. ``augment`` says what may change in a
+    point: "photograph" also its place, size and angle, "light" nothing that is measured, only how
+    light it is; turns and mirror images always.
     """
 
     kind: Literal["points", "windows"] = "points"
@@ -109,6 +137,8 @@ class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     synthetic: Share = 0.0
     hard: Share = 0.5
     cells: Annotated[float, Meta(ge=0)] = 3.0
+    measures: Annotated[float, Meta(ge=0)] = 0.0
+    augment: Literal["photograph", "light"] = "photograph"
 
 
 class Roles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,6 +239,10 @@ def read_description(path: Path) -> DatasetDescription:
             raise _problem(path, text, field, f"no regular expression: {error}") from None
         if groups < 1:
             raise _problem(path, text, field, "needs a group in parentheses: what it finds counts")
+    if (description.layout == "rendered") != (description.rendered is not None):
+        raise _problem(
+            path, text, "layout", 'layout "rendered" and a [rendered] table belong together'
+        )
     if description.split.validation + description.split.test >= 1:
         raise _problem(path, text, "split.test", "with split.validation it leaves none to train on")
     return description

@@ -8,16 +8,19 @@ time in validation.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from inspection.imaging import CropSpec, Frame, crop
 from inspection.messages import Region
-from inspection.training.data import Box, Dataset, Picture, label_of, load
+from inspection.training.data import Box, Dataset, LabelledPoint, Picture, label_of, load
 from inspection.training.recipe import Recipe, Tiles
 from inspection.training.synthesis import Source, synthesise
 
@@ -33,17 +36,25 @@ NEAR_PX = 12
 """How far from a place called defective before a hard window may lie."""
 EMPTY_RANGE = 60
 """Grey levels between the darkest and the brightest pixel of a place where there is nothing."""
+MASKED, TOUCHED = 0.35, 0.02
+"""Shares of a quarter of a cell that make it defective, and no longer good."""
+
+LIGHT, CONTRAST, CAST = 25.0, 0.25, 8.0
+"""Grey levels, share, grey levels: how far another lamp may change a crop."""
+
 MEMORY = 400
 """How many hard places are remembered."""
 
 
 class Batch(NamedTuple):
     """``crops`` uint8 (N, height, width, channels); ``targets`` (N,) class indices or `IGNORE`;
-    ``cells`` the same for a grid of cells (N, rows, columns), or None."""
+    ``cells`` the same for a grid of cells (N, rows, columns), or None; ``measures`` float32
+    (N, any number), NaN where unknown, or None."""
 
     crops: Frame
     targets: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64] | None
+    measures: npt.NDArray[np.float32] | None = None
 
 
 class Sampler(Protocol):
@@ -60,16 +71,26 @@ class Sampler(Protocol):
 
 class PointSampler:
     """Points with augmentation; defects and good ones in the recipe's shares, classes of defects
-    in equal ones, so that a rare class is not drowned."""
+    in equal ones, so that a rare class is not drowned. Where pictures have masks, cells too."""
 
-    def __init__(self, dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe) -> None:
+    def __init__(
+        self, dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe, stride: int | None
+    ) -> None:
         self._rng = np.random.default_rng(recipe.seed)
         self._batch, self._defects = recipe.fit.batch, recipe.sampling.defects
         crops, labels = points_of(dataset, pictures, recipe.input)
         self._crops, self._labels = crops, labels
         self._good = np.flatnonzero(labels == 0)
         self._bad = [np.flatnonzero(labels == k) for k in sorted(set(labels.tolist()) - {0})]
-        self._augment = augmentation(recipe.seed, square=recipe.input.width == recipe.input.height)
+        self._cells: npt.NDArray[np.uint8] | None = None
+        if stride is not None and any(picture.mask for picture in pictures):
+            self._cells = _masked_cells(dataset, pictures, recipe.input, stride)
+        known = [p.measures for picture in pictures for p in picture.points if _counts(p)]
+        self._measures = np.array(known, np.float32) if any(known) else None
+        self._augment: Callable[[Frame], Frame] = functools.partial(lighten, rng=self._rng)
+        if recipe.sampling.augment == "photograph":
+            square = recipe.input.width == recipe.input.height
+            self._augment = augmentation(recipe.seed, square=square)
 
     def draw(self) -> Batch:
         chosen = []
@@ -79,7 +100,12 @@ class PointSampler:
                 rows = self._bad[int(self._rng.integers(len(self._bad)))]
             chosen.append(int(self._rng.choice(rows)))
         crops = np.stack([self._augment(self._crops[i]) for i in chosen])
-        return Batch(crops, self._labels[chosen], None)
+        return Batch(
+            crops,
+            self._labels[chosen],
+            None if self._cells is None else self._cells[chosen].astype(np.int64),
+            None if self._measures is None else self._measures[chosen],
+        )
 
     def learn(self, losses: npt.NDArray[np.float32]) -> None:
         """Nothing: what is drawn does not depend on it."""
@@ -91,12 +117,25 @@ class Augmentation(Protocol):
     def __call__(self, crop: Frame) -> Frame: ...
 
 
+def lighten(crop: Frame, rng: np.random.Generator) -> Frame:
+    """Another light: brightness, contrast and colour, and not a pixel moves. By table, because it
+    is done for every crop of every batch."""
+    channels = crop.shape[2]
+    mean = float(crop[::8, ::8].mean())
+    grey = np.arange(256, dtype=np.float32)[:, np.newaxis]
+    shift = mean + rng.uniform(-LIGHT, LIGHT) + rng.uniform(-CAST, CAST, channels)
+    table = (grey - mean) * (1 + rng.uniform(-CONTRAST, CONTRAST)) + shift
+    table = np.clip(table, 0, 255).astype(np.uint8)[np.newaxis]
+    return np.asarray(cv2.LUT(crop, table if channels > 1 else table[0, :, 0]), np.uint8).reshape(
+        crop.shape
+    )
+
+
 def augmentation(seed: int, *, square: bool) -> Augmentation:
     """Flips and quarter turns, small shifts and turns, light, contrast, blur and noise."""
     # The package asks the internet for a newer release of itself unless told not to.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
-    import cv2
 
     turns = (
         [albumentations.SquareSymmetry(p=1.0)]
@@ -283,11 +322,49 @@ def points_of(
 ) -> tuple[Frame, npt.NDArray[np.int64]]:
     """Crops (N, height, width, channels) and class indices (N,) of all labelled points."""
     index = {name: k for k, name in enumerate(dataset.description.class_names)}
-    crops, labels = [], []
-    for picture in pictures:
-        frame = load(picture.path)
-        for point in picture.points:
-            if point.label is not None:
-                crops.append(crop(frame, point.region, spec))
-                labels.append(index[point.label])
+
+    def crops_of(picture: Picture) -> list[Frame]:
+        wanted = [point.region for point in picture.points if _counts(point)]
+        frame = load(picture.path) if wanted else None
+        return [] if frame is None else [crop(frame, region, spec) for region in wanted]
+
+    # Decoding leaves the interpreter to others: threads are enough.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        crops = [crop for each in pool.map(crops_of, pictures) for crop in each]
+    labels = [index[str(p.label)] for picture in pictures for p in picture.points if _counts(p)]
     return np.stack(crops), np.array(labels, np.int64)
+
+
+def _counts(point: LabelledPoint) -> bool:
+    return point.label is not None and not point.borderline
+
+
+def _masked_cells(
+    dataset: Dataset, pictures: Sequence[Picture], spec: CropSpec, stride: int
+) -> npt.NDArray[np.uint8]:
+    """Class indices, or `IGNORE`, of the cells of the points of `points_of`: (N, rows, columns).
+    A cell of a defective point is defective if a quarter of it (half its side squared) has a third
+    of the mask's pixels or more, and neither good nor defective if it has but a few; of a defective
+    point without mask nobody knows."""
+    index = {name: k for k, name in enumerate(dataset.description.class_names)}
+    rows, columns, half = spec.height // stride, spec.width // stride, stride // 2
+    grey = CropSpec(width=spec.width, height=spec.height, channels=1, margin=spec.margin)
+
+    def cells_of(picture: Picture) -> list[npt.NDArray[np.uint8]]:
+        mask = None if picture.mask is None else load(picture.mask)
+        found = []
+        for point in picture.points:
+            if not _counts(point):
+                continue
+            label = index[str(point.label)]
+            cells = np.full((rows, columns), IGNORE if label else 0, np.uint8)
+            if label and mask is not None:
+                share = crop(mask, point.region, grey)[..., 0].reshape(
+                    rows * 2, half, columns * 2, half
+                ).mean(axis=(1, 3)).reshape(rows, 2, columns, 2).max(axis=(1, 3)) / 255  # fmt: skip
+                cells[:] = np.where(share > MASKED, label, np.where(share > TOUCHED, IGNORE, 0))
+            found.append(cells)
+        return found
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return np.stack([cells for each in pool.map(cells_of, pictures) for cells in each])

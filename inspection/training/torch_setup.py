@@ -36,7 +36,7 @@ def import_torchvision() -> ModuleType:
     return importlib.import_module("torchvision")
 
 
-def one_thread() -> None:
-    """Training uses one core: two threads give at best 30 % on small crops and collapse when the
-    second core is busy. Results also depend on the number of threads, through the order of sums."""
-    torch.set_num_threads(1)
+def use_threads(count: int) -> None:
+    """How many cores training uses, whatever the machine has: results depend on it, through the
+    order of sums."""
+    torch.set_num_threads(count)

