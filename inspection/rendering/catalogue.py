@@ -2,7 +2,8 @@
 
 Names follow AWS D8.1M:2021 (Specification for Automotive Weld Quality, Resistance Spot Welding of
 Steel) and ISO 6520-2:2013 (Classification of geometric imperfections in metallic materials,
-welding with pressure) where these have one. The limits are this renderer's own: plants set theirs
+welding with pressure) where these have one; only "edge weld" has been checked against the text
+of a standard so far. The limits are this renderer's own: plants set theirs
 by sheet thickness, and a plan or a recipe says which apply.
 """
 
