@@ -18,7 +18,7 @@ import numpy.typing as npt
 from inspection.rendering.catalogue import NAMES
 from inspection.rendering.materials import Steel
 from inspection.rendering.noise import Array
-from inspection.rendering.surface import Scratch, Spot, Surface, step
+from inspection.rendering.surface import OTHER, Scratch, Spot, Surface, step
 
 ANGLES = 720
 REACH = 3.0
@@ -43,7 +43,7 @@ RAMP = np.stack(
     axis=1,
 ).astype(np.float32)
 
-COPPER = np.array([1.02, 0.64, 0.42], np.float32)
+COPPER = np.array([1.08, 0.60, 0.36], np.float32)
 BRASS = np.array([1.08, 0.98, 0.74], np.float32)
 
 
@@ -139,14 +139,15 @@ def _by_radius(q: Array, profile: Profile) -> Array:
     return np.asarray(table[index])
 
 
-def paint_imprint(surface: Surface, imprint: Imprint) -> None:
-    """Press it into the sheet."""
+def paint_imprint(surface: Surface, imprint: Imprint, zone: int = OTHER) -> None:
+    """Press it into the sheet. ``zone`` says whose weld it is."""
     spot = surface.around(imprint.x_px, imprint.y_px, REACH * imprint.radius_mm)
     if spot is None:
         return
     rng = np.random.default_rng([imprint.seed, 3])
     u = rng.uniform
     q, angle = _polar(spot, imprint)
+    spot.zones[q < 1] |= zone
     cloud = spot.cut("cloud", rng, 0.12)
     fine = spot.cut("speckle", rng, 0.1)
     q = q + np.float32(0.010) * cloud
@@ -365,7 +366,7 @@ def paint_crack(surface: Surface, imprint: Imprint, rng: np.random.Generator) ->
     total = np.zeros((height, width), np.float32)
     longest = 0.0
     for number in range(int(rng.choice([1, 1, 2, 3]))):
-        length = u(1.4, 4.2) if number == 0 else u(0.8, 2.5)
+        length = u(2.0, 4.5) if number == 0 else u(0.8, 2.5)
         kind = rng.choice(["across", "rim", "out"], p=[0.5, 0.25, 0.25])
         start = u(0, 2 * np.pi)
         if kind == "across":
@@ -393,7 +394,7 @@ def paint_crack(surface: Surface, imprint: Imprint, rng: np.random.Generator) ->
             spot.px_per_mm
         ) + np.float32(0.5)
         canvas = np.zeros((height * fine, width * fine), np.uint8)
-        opening = u(0.07, 0.19)
+        opening = u(0.13, 0.30)
         for k in range(len(path) - 1):
             t = abs(2 * (k + 0.5) / (len(path) - 1) - 1)
             thick = max(1, round(opening * (1 - 0.75 * t * t) * spot.px_per_mm * fine))
@@ -406,9 +407,7 @@ def paint_crack(surface: Surface, imprint: Imprint, rng: np.random.Generator) ->
     lips = cv2.GaussianBlur(total, (0, 0), 0.13 * spot.px_per_mm)
     spot.form[:] += np.float32(u(10, 30)) * lips - np.float32(u(40, 90)) * total
     grain = 1 + np.float32(0.12) * spot.cut("speckle", rng, 0.1)
-    spot.colour[:] *= np.clip(1 - np.float32(u(0.45, 0.85)) * total * grain, 0.08, 1)[
-        ..., np.newaxis
-    ]
+    spot.colour[:] *= np.clip(1 - np.float32(u(0.6, 0.9)) * total * grain, 0.08, 1)[..., np.newaxis]
     _mark(spot, total > 0.25, "crack")
     return float(longest)
 
@@ -426,29 +425,34 @@ def paint_pick_up(surface: Surface, imprint: Imprint, rng: np.random.Generator) 
     if rng.uniform() < 0.3:
         turn = angle.astype(np.float32) * np.float32(2 * np.pi / ANGLES) - np.float32(start)
         away = np.abs(np.arctan2(np.sin(turn), np.cos(turn))) * np.float32(radius)
-        half = u(0.9, 2.6)
+        half = u(1.2, 2.6)
         level = np.maximum(
             away - np.float32(half),
-            (np.abs(q - np.float32(u(0.8, 1.0))) - np.float32(u(0.12, 0.28))) * np.float32(radius),
+            (np.abs(q - np.float32(u(0.8, 1.0))) - np.float32(u(0.16, 0.3))) * np.float32(radius),
         )
         extent = 2 * half
     else:
-        size, at = u(0.65, 1.6), u(0, 0.75) * radius
+        size, at = u(0.8, 1.8), u(0, 0.7) * radius
         x, y = np.float32(at * np.cos(start)), np.float32(at * np.sin(start))
         level = np.hypot(spot.x - x, (spot.y - y) * np.float32(u(0.7, 1.4))) - np.float32(size)
         extent = 2 * size
     level = level + np.float32(0.15) * cloud + np.float32(0.07) * fine
     cover = step(-level, 0.03) * (q < 1.2)
-    patch = cover * np.clip(np.float32(u(0.6, 0.95)) + np.float32(0.15) * fine, 0.3, 1)
+    patch = cover * np.clip(np.float32(u(0.8, 1.0)) + np.float32(0.15) * fine, 0.3, 1)
     grey = spot.colour.mean(axis=2, keepdims=True)
     spot.colour[:] += patch[..., np.newaxis] * (
-        np.float32(u(0.85, 1.1)) * grey * COPPER - spot.colour
+        np.float32(u(1.0, 1.25)) * grey * COPPER - spot.colour
     )
     spot.relief[:] += cover * (np.float32(u(8, 22)) + np.float32(u(3, 8)) * fine)
     border = np.exp(-((level / np.float32(0.06)) ** 2)) * (q < 1.25)
     spot.colour[:] *= (1 - np.float32(u(0.1, 0.35)) * border)[..., np.newaxis]
     _mark(spot, cover > 0.5, "pick-up")
     return float(extent)
+
+
+def _either(rng: np.random.Generator, low: float, high: float) -> float:
+    """Clearly darker or clearly brighter."""
+    return float(rng.choice([-1, 1]) * rng.uniform(low, high))
 
 
 def paint_surface_damage(surface: Surface, imprint: Imprint, rng: np.random.Generator) -> float:
@@ -467,26 +471,26 @@ def paint_surface_damage(surface: Surface, imprint: Imprint, rng: np.random.Gene
     along, across = spot.along(heading), spot.along(heading + np.pi / 2)
     fine, cloud = spot.cut("speckle", rng, 0.1), spot.cut("cloud", rng, 0.1)
     if kind == "gouge":
-        half, width = u(1.2, 3.8), u(0.22, 0.5)
+        half, width = u(1.4, 3.8), u(0.26, 0.5)
         t = np.clip(along / np.float32(half), -1, 1)
         across = across - np.float32(rng.normal(0, 0.4)) * (1 - t * t) + np.float32(0.06) * cloud
         bed = np.float32(width) * np.sqrt(np.clip(1 - t**4, 0.0, 1)) + np.float32(1e-3)
         inside = step(bed - np.abs(across), 0.03) * (np.abs(along) < half)
-        spot.form[:] -= np.float32(u(50, 110)) * inside
+        spot.form[:] -= np.float32(u(80, 140)) * inside
         spot.form[:] += (
-            np.float32(u(20, 50))
+            np.float32(u(30, 60))
             * np.exp(-(((np.abs(across) - bed) / 0.14) ** 2))
             * (np.abs(along) < half)
         )
         spot.relief[:] += inside * np.float32(5) * spot.cut("brush", rng, 0.1)
-        spot.colour[:] *= (1 + np.float32(u(-0.3, 0.2)) * inside)[..., np.newaxis]
+        spot.colour[:] *= (1 + np.float32(_either(rng, 0.12, 0.4)) * inside)[..., np.newaxis]
         extent = 2 * half
     elif kind == "scar":
-        size = u(0.8, 2.0)
+        size = u(1.0, 2.0)
         level = np.hypot(along, across * np.float32(u(1, 1.6))) - np.float32(size)
         inside = step(-(level + np.float32(0.35) * cloud + np.float32(0.12) * fine), 0.03)
         spot.form[:] += inside * (np.float32(22) * fine + np.float32(16) * cloud - np.float32(40))
-        spot.colour[:] *= (1 - np.float32(u(0.15, 0.45)) * inside * (1 + 0.3 * fine))[
+        spot.colour[:] *= (1 - np.float32(u(0.3, 0.55)) * inside * (1 + 0.3 * fine))[
             ..., np.newaxis
         ]
         extent = 2 * size
@@ -500,9 +504,9 @@ def paint_surface_damage(surface: Surface, imprint: Imprint, rng: np.random.Gene
                 x - shift * np.sin(heading) * spot.px_per_mm,
                 y + shift * np.cos(heading) * spot.px_per_mm,
                 angle, 2 * float(np.sqrt(max(size**2 - shift**2, 0.04))) * u(0.8, 1.1),
-                u(10, 26), u(0.04, 0.09), rng.normal(0, 0.1),
+                u(18, 34), u(0.06, 0.10), rng.normal(0, 0.1),
             ).paint(surface)  # fmt: skip
-        spot.colour[:] *= (1 + np.float32(u(0.0, 0.15)) * inside)[..., np.newaxis]
+        spot.colour[:] *= (1 + np.float32(_either(rng, 0.1, 0.2)) * inside)[..., np.newaxis]
         extent = 2 * size
     else:
         half, width = u(1.6, 3.2), u(0.5, 1.0) * min(radius, 2.2)
@@ -518,9 +522,9 @@ def paint_surface_damage(surface: Surface, imprint: Imprint, rng: np.random.Gene
             Scratch(
                 x + (0.5 * half * np.cos(heading) - shift * np.sin(heading)) * spot.px_per_mm,
                 y + (0.5 * half * np.sin(heading) + shift * np.cos(heading)) * spot.px_per_mm,
-                heading + rng.normal(0, 0.03), half * u(0.7, 1.2), u(8, 20), u(0.04, 0.1), 0.0,
+                heading + rng.normal(0, 0.03), half * u(0.7, 1.2), u(12, 24), u(0.05, 0.1), 0.0,
             ).paint(surface)  # fmt: skip
-        spot.colour[:] *= (1 - np.float32(u(0.0, 0.3)) * inside)[..., np.newaxis]
+        spot.colour[:] *= (1 - np.float32(_either(rng, 0.12, 0.3)) * inside)[..., np.newaxis]
         extent = half + width
     _mark(spot, inside > 0.5, "surface-damage")
     return float(extent)

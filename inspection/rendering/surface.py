@@ -17,6 +17,8 @@ from inspection.rendering.materials import Steel
 from inspection.rendering.noise import Array, Kind, cut
 
 FAR_MM = 10_000.0
+OWN, OTHER, OPEN = 1, 2, 4
+"""Bits of the layer ``zones``: inside the planned weld's outline, another one's, off the sheet."""
 
 
 class Spot:
@@ -33,6 +35,7 @@ class Spot:
         self.open = surface.open[rows, columns]
         self.below = surface.below[rows, columns]
         self.mask = surface.mask[rows, columns]
+        self.zones = surface.zones[rows, columns]
         left, top = surface.left + columns.start, surface.top + rows.start
         self.window = (left, top, columns.stop - columns.start, rows.stop - rows.start)
         x = np.arange(left, left + self.window[2], dtype=np.float32) - np.float32(place[0])
@@ -56,7 +59,7 @@ class Surface:
     """A window of a sheet. ``form`` and ``relief`` are heights: the press's shapes and everything
     finer, which alone casts soft shadows. ``worked`` is 1 where an electrode ironed the sheet,
     ``colour`` multiplies the light, ``open`` is 1 where there is no sheet and ``below`` is seen,
-    ``mask`` is the class index of a defect at this pixel."""
+    ``mask`` is the class index of a defect at this pixel, ``zones`` whose imprint it belongs to."""
 
     def __init__(self, left: int, top: int, width: int, height: int, px_per_mm: float) -> None:
         self.left, self.top, self.px_per_mm = left, top, px_per_mm
@@ -69,6 +72,7 @@ class Surface:
         self.open = np.zeros(shape, np.float32)
         self.below = np.zeros(shape, np.float32)
         self.mask = np.zeros(shape, np.uint8)
+        self.zones = np.zeros(shape, np.uint8)
 
     def around(self, x_px: float, y_px: float, half_mm: float) -> Spot | None:
         """The square of this half side around a place; None where it lies outside the window."""

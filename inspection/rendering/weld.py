@@ -36,6 +36,9 @@ from inspection.rendering.materials import (
     draw_steel,
 )
 from inspection.rendering.surface import (
+    OPEN,
+    OTHER,
+    OWN,
     Adhesive,
     Bend,
     Edge,
@@ -52,6 +55,12 @@ from inspection.rendering.surface import (
 
 NONE = float("inf")
 """The ratio to an edge or a neighbour that is not there."""
+
+CROSSED = {"edge-weld": OPEN, "overlap": OTHER}
+"""Where the imprint must not reach: what it covers of it is the defect's mask."""
+
+NEARER_MM = 1.2
+"""By how much a weld is nearer to its planned place than any other weld."""
 
 DOMAINS: tuple[Domain, ...] = ("standard", "shifted")
 
@@ -77,12 +86,14 @@ class Part(NamedTuple):
 
 class RenderedWeld(NamedTuple):
     """``image`` is uint8 (n, n, 3), RGB, the point's region; ``jpeg`` the camera's file of it;
-    ``mask`` uint8 (n, n), 0 or the index in `catalogue.NAMES` of the defect at that pixel.
+    ``mask`` uint8 (n, n), 0 or the index in `catalogue.NAMES` of the defect at that pixel;
+    ``zones`` uint8 (n, n), the bits `surface.OWN`, `OTHER` and `OPEN`.
     ``borderline`` where a measure lies within 5 % of its limit."""
 
     image: Frame
     jpeg: bytes
     mask: Frame
+    zones: Frame
     label: str
     borderline: bool
     measures: Measures
@@ -155,12 +166,16 @@ def render(scene: Scene) -> RenderedWeld:
         feature.paint(surface)
     extent = 0.0
     for number, imprint in enumerate(scene.imprints):
-        paint_imprint(surface, imprint)
+        paint_imprint(surface, imprint, OWN if number == scene.own else OTHER)
         if number == scene.own and scene.label in PAINTERS:
             rng = np.random.default_rng([*scene.seed, 5])
             extent = PAINTERS[scene.label](surface, imprint, rng)
     for feature in scene.over:
         feature.paint(surface)
+    zones = surface.zones | np.where(surface.open > 0.5, np.uint8(OPEN), np.uint8(0))
+    if scene.label in CROSSED:
+        crossed = zones & (OWN | CROSSED[scene.label]) == OWN | CROSSED[scene.label]
+        surface.mask[crossed] = NAMES.index(scene.label)
     size = (scene.size_px, scene.size_px)
     image = optics.photograph(
         surface, steel, scene.part.lamp, scene.part.camera, size=size, seed=scene.seed
@@ -170,6 +185,7 @@ def render(scene: Scene) -> RenderedWeld:
         imaging.decode(jpeg),
         jpeg,
         surface.mask,
+        zones,
         scene.label,
         scene.borderline,
         scene.measures._replace(extent_mm=extent),
@@ -226,7 +242,7 @@ class _Drawing:
             spacing_ratio=NONE if missing else spacing,
             extent_mm=0.0,
         )
-        self._handling()
+        self._handling(x, y)
         return Scene(
             self.part, self.size, tuple(self.features), tuple(self.over), tuple(imprints),
             own, label, borderline(label, measures), measures, self.seed,
@@ -239,7 +255,7 @@ class _Drawing:
         """The whole range of the class, evenly near its limit; most good welds near nominal."""
         if self.label == "small-imprint":
             return float(self.rng.uniform(2.2, DIAMETER_MIN_MM))
-        if self.rng.uniform() < 0.45:
+        if self.rng.uniform() < 0.3:
             return float(self.rng.uniform(DIAMETER_MIN_MM, 7.2))
         return float(np.clip(self.rng.normal(5.9, 0.45), DIAMETER_MIN_MM, 7.2))
 
@@ -248,7 +264,7 @@ class _Drawing:
             return float(self.rng.uniform(OFFSET_MAX_MM, 5.5))
         if self.label == "edge-weld" and self.rng.uniform() < 0.5:
             return float(self.rng.uniform(1.5, 5.8))  # it is at the edge because it is misplaced
-        if self.rng.uniform() < 0.35:
+        if self.rng.uniform() < 0.25:
             return float(self.rng.uniform(0, OFFSET_MAX_MM))
         return float(min(abs(self.rng.normal(0, 0.6)), OFFSET_MAX_MM))
 
@@ -260,7 +276,7 @@ class _Drawing:
         if self.label == "edge-weld":
             ratio = float(rng.uniform(0.25, EDGE_MIN))
         elif rng.uniform() < 0.36:
-            ratio = float(EDGE_MIN + rng.exponential(0.7))
+            ratio = float(EDGE_MIN + rng.exponential(1.1))
         else:
             return NONE, None
         angle = float(towards + rng.normal(0, 0.6) if offset > 1 else rng.uniform(0, 2 * np.pi))
@@ -335,30 +351,39 @@ class _Drawing:
         if self.label == "overlap":
             spacing = float(rng.uniform(0.3, SPACING_MIN))
         elif rng.uniform() < 0.2:
-            spacing = float(SPACING_MIN + rng.exponential(0.35))
+            spacing = float(SPACING_MIN + rng.exponential(0.55))
         else:
             return ([] if self.label == "missing" else [own]), _unless_missing(self.label, 0), NONE
         distance = spacing * (radius + other_radius)
         if self.label == "missing":
             # Whoever sees a weld this far away knows that it is another one.
             distance = max(distance, 7.6)
-        along = rng.uniform(0, 2 * np.pi) if edge_angle is None else (
-            edge_angle + rng.choice([-1, 1]) * np.pi / 2
-        )  # fmt: skip
-        other = draw_imprint(
-            rng,
-            steel,
-            x + distance * np.cos(along) * self.px_per_mm,
-            y + distance * np.sin(along) * self.px_per_mm,
-            other_radius,
-        )
+        if edge_angle is None:
+            angles = rng.uniform(0, 2 * np.pi) + np.arange(16) * (2 * np.pi / 16)
+        else:
+            angles = edge_angle + rng.choice([-1, 1]) * np.array([1, -1]) * (np.pi / 2)
+        # A weld belongs to the planned place that it is nearest to: no neighbour comes near it.
+        apart = np.hypot(x - self.middle, y - self.middle) + NEARER_MM * self.px_per_mm
+        for along in angles:
+            other_x = x + distance * np.cos(along) * self.px_per_mm
+            other_y = y + distance * np.sin(along) * self.px_per_mm
+            if np.hypot(other_x - self.middle, other_y - self.middle) > apart:
+                break
+        else:
+            if self.label != "overlap":
+                return (
+                    ([] if self.label == "missing" else [own]),
+                    _unless_missing(self.label, 0),
+                    NONE,
+                )
+        other = draw_imprint(rng, steel, float(other_x), float(other_y), other_radius)
         if self.label == "missing":
             return [other], None, NONE
         if rng.uniform() < 0.5:
             return [other, own], 1, spacing
         return [own, other], 0, spacing
 
-    def _handling(self) -> None:
+    def _handling(self, x: float, y: float) -> None:
         """What happens to a sheet on its way: on the metal before welding, on top of it after."""
         rng, size = self.rng, self.size
         for _ in range(int(rng.poisson(1.6))):
@@ -376,11 +401,13 @@ class _Drawing:
             )  # fmt: skip
         if rng.uniform() < 0.06:
             colours = ((0.25, 0.32, 0.75), (0.15, 0.15, 0.17), (0.7, 0.2, 0.2), (0.2, 0.55, 0.3))
+            # Inspectors write beside a weld, not on it: what no camera could see is no truth.
+            far, side = rng.uniform(0.36, 0.6) * size, rng.uniform(0, 2 * np.pi)
             self.over.append(
                 Ink(
-                    float(rng.uniform(0, size)), float(rng.uniform(0, size)),
-                    float(rng.uniform(0, np.pi)), float(rng.uniform(4, 14)),
-                    float(rng.uniform(0.7, 1.6)), float(rng.normal(0, 0.8)),
+                    float(x + far * np.cos(side)), float(y + far * np.sin(side)),
+                    float(side + np.pi / 2 + rng.normal(0, 0.3)), float(rng.uniform(3, 9)),
+                    float(rng.uniform(0.7, 1.6)), float(rng.normal(0, 0.3)),
                     colours[int(rng.integers(4))], self._key(),
                 )
             )  # fmt: skip

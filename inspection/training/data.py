@@ -46,6 +46,11 @@ class Box(NamedTuple):
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 
+ZONES = ("own", "other", "open")
+"""What a pixel can belong to, lowest bit first: the planned weld's imprint, another weld's, what
+lies beyond the sheet's edges. A pixel may belong to several."""
+
+
 class LabelledPoint(NamedTuple):
     """A point and what is known of it. Without a label it is counted apart: neither good nor
     defective (a defect reaches into it whose centre lies elsewhere). So is a borderline one, whose
@@ -62,8 +67,8 @@ class LabelledPoint(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One picture of one part. ``reference`` is a picture of the same part, or of its design,
-    without defects; ``mask`` a grey picture of the same size, not 0 where a defect is. Only
-    training may look at either."""
+    without defects; ``mask`` a grey picture of the same size, not 0 where a defect is; ``zones``
+    one whose bits are `ZONES`. Only training may look at any of them."""
 
     path: Path
     part: str
@@ -72,6 +77,7 @@ class Picture:
     boxes: tuple[Box, ...] = ()
     reference: Path | None = None
     mask: Path | None = None
+    zones: Path | None = None
 
 
 class Unreadable(NamedTuple):
@@ -281,7 +287,8 @@ def _every(parts: Sequence[str], share: float) -> list[str]:
 def _hash(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for picture in dataset.pictures:
-        paths = [path for path in (picture.path, picture.reference, picture.mask) if path]
+        used = (picture.path, picture.reference, picture.mask, picture.zones)
+        paths = [path for path in used if path]
         for path in paths:
             digest.update(path.relative_to(dataset.root).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())

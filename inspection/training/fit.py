@@ -22,6 +22,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import nn
 
 from inspection.errors import DataError, RecipeError
+from inspection.imaging import Frame
 from inspection.training import calibrate, export
 from inspection.training.architectures import CellClassifier, build
 from inspection.training.data import (
@@ -109,8 +110,20 @@ def train(
     )
     pictures = dataset.of(split.train)
     sampler = _sampler(dataset, pictures, told, network)
-    network = fit(network, sampler, told, progress)
-    logits, labels = _logits(network, dataset, dataset.of(split.validation), told)
+    crops, labels = points_of(dataset, dataset.of(split.validation), told.input)
+
+    def watch(network: nn.Module) -> str:
+        logits = _logits(network, crops)
+        scores = calibrate.probabilities(logits, calibrate.calibrate(logits, labels))
+        limits = calibrate.choose_limits(scores, labels, told.thresholds)
+        bad, ok = labels > 0, scores[:, 0] >= limits.ok_min
+        return (
+            f"validation: {np.count_nonzero(bad & ok)} of {np.count_nonzero(bad)} escape,"
+            f" {np.count_nonzero(~bad & ~ok)} of {np.count_nonzero(~bad)} good ones not OK"
+        )
+
+    network = fit(network, sampler, told, progress, watch)
+    logits = _logits(network, crops)
     calibration = calibrate.calibrate(logits, labels)
     scores = calibrate.probabilities(logits, calibration)
     limits = calibrate.choose_limits(scores, labels, told.thresholds)
@@ -129,8 +142,7 @@ def train(
         limits=limits,
         precision=_precision(told.fit),
     )
-    crops, crop_labels = points_of(dataset, dataset.of(split.validation), told.input)
-    model = export.write_draft(network, draft, out_dir, crops, crop_labels)
+    model = export.write_draft(network, draft, out_dir, crops, labels)
     validation = measure(model, dataset, split.validation)
     test = measure(model, dataset, split.test) if split.test else None
     seconds = time.monotonic() - begun
@@ -155,8 +167,15 @@ def read_both(recipe: Path) -> tuple[Recipe, Path, DatasetDescription]:
     return told, path, description
 
 
-def fit(network: nn.Module, sampler: Sampler, recipe: Recipe, progress: Progress) -> nn.Module:
-    """Optimise the network in place; returns the averaged one, ready to judge.
+def fit(
+    network: nn.Module,
+    sampler: Sampler,
+    recipe: Recipe,
+    progress: Progress,
+    watch: Callable[[nn.Module], str] | None = None,
+) -> nn.Module:
+    """Optimise the network in place; returns the averaged one, ready to judge. Ten times on the way
+    ``watch`` is shown the average and what it says is told.
 
     Same seed, same machine, same number of threads: same weights. A loss that is no number ends
     it with `DataError`, because every later weight would be none either.
@@ -164,7 +183,7 @@ def fit(network: nn.Module, sampler: Sampler, recipe: Recipe, progress: Progress
     settings = recipe.fit
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
-    average = copy.deepcopy(network)
+    average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -176,9 +195,11 @@ def fit(network: nn.Module, sampler: Sampler, recipe: Recipe, progress: Progress
         for group in optimiser.param_groups:
             group["lr"] = rate
         batch = sampler.draw()
-        crops, targets, cells = _turned(batch, rng, square=square)
+        crops, targets, cells, zones = _turned(batch, rng, square=square)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            loss, losses = _loss(network, crops, targets, cells, batch.measures, recipe.sampling)
+            loss, losses = _loss(
+                network, crops, targets, cells, zones, batch.measures, recipe.sampling
+            )
         if not math.isfinite(float(loss.detach())):
             raise DataError(
                 f"training diverged at step {step}: lower fit.learning_rate, or check the data"
@@ -190,8 +211,8 @@ def fit(network: nn.Module, sampler: Sampler, recipe: Recipe, progress: Progress
         _follow(average, network, min(settings.averaging, (1 + step) / (10 + step)))
         sampler.learn(losses)
         if (step + 1) % max(1, settings.steps // 10) == 0:
-            progress(f"step {step + 1} of {settings.steps}, loss {float(loss.detach()):.3f}")
-    average.eval()
+            seen = "" if watch is None else f"; {watch(average)}"
+            progress(f"step {step + 1} of {settings.steps}, loss {float(loss.detach()):.3f}{seen}")
     return average
 
 
@@ -210,6 +231,7 @@ def _loss(
     crops: torch.Tensor,
     targets: torch.Tensor,
     cells: torch.Tensor | None,
+    zones: torch.Tensor | None,
     measures: npt.NDArray[np.float32] | None,
     sampling: Sampling,
 ) -> tuple[torch.Tensor, npt.NDArray[np.float32]]:
@@ -228,6 +250,9 @@ def _loss(
             known = ~true.isnan()
             error = F.smooth_l1_loss(look.measures.float()[known], true[known], beta=MEASURE_BETA)
             extra = extra + sampling.measures * error
+        if look.zones is not None and zones is not None and sampling.zones > 0:
+            shares = F.binary_cross_entropy_with_logits(look.zones.float(), zones)
+            extra = extra + sampling.zones * shares
     else:
         logits = network(crops).float()
     losses = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
@@ -237,20 +262,23 @@ def _loss(
 
 def _turned(
     batch: Batch, rng: np.random.Generator, *, square: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """A batch as tensors, in one of the eight symmetries of the square (four, if it is none)."""
-    crops = torch.from_numpy(batch.crops).permute(0, 3, 1, 2)
-    cells = None if batch.cells is None else torch.from_numpy(batch.cells)
     symmetry = int(rng.integers(8 if square else 4))
-    for bit, axis in ((1, -1), (2, -2)):
-        if symmetry & bit:
-            crops = crops.flip(axis)
-            cells = None if cells is None else cells.flip(axis)
-    if symmetry & 4:
-        crops = crops.transpose(-1, -2)
-        cells = None if cells is None else cells.transpose(-1, -2)
-    shaped = crops.float().contiguous(memory_format=torch.channels_last)
-    return shaped, torch.from_numpy(batch.targets), cells
+
+    def turned(values: torch.Tensor) -> torch.Tensor:
+        for bit, axis in ((1, -1), (2, -2)):
+            if symmetry & bit:
+                values = values.flip(axis)
+        return values.transpose(-1, -2) if symmetry & 4 else values
+
+    crops = turned(torch.from_numpy(batch.crops).permute(0, 3, 1, 2))
+    return (
+        crops.float().contiguous(memory_format=torch.channels_last),
+        torch.from_numpy(batch.targets),
+        None if batch.cells is None else turned(torch.from_numpy(batch.cells)),
+        None if batch.zones is None else turned(torch.from_numpy(batch.zones)).float() / 255,
+    )
 
 
 def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
@@ -281,14 +309,11 @@ def _precision(settings: Fit) -> str:
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def _logits(
-    network: nn.Module, dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe
-) -> tuple[calibrate.Array, calibrate.Labels]:
-    """What the network says of all labelled points, in float32 as it will be exported."""
-    crops, labels = points_of(dataset, pictures, recipe.input)
+def _logits(network: nn.Module, crops: Frame) -> calibrate.Array:
+    """What the network says of these points, in float32 as it will be exported."""
     found = []
     with torch.inference_mode():
         for start in range(0, len(crops), 64):
             part = torch.from_numpy(crops[start : start + 64]).permute(0, 3, 1, 2).float()
             found.append(network(part).numpy())
-    return np.concatenate(found).astype(np.float64), labels
+    return np.concatenate(found).astype(np.float64)

@@ -124,11 +124,12 @@ class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``points`` takes the points as the data set lists them, with augmentation. ``windows`` takes
     regions at random positions of pictures with boxes: ``real`` and ``synthetic`` are the shares
     of a batch placed over a real and a synthetic defect; the rest lies anywhere. Of these, the
-    share ``hard`` repeats places that were called defective before.
+    share ``hard`` repeats places that were called defective before; of points, it grows to that
+    share which are the hardest of a few drawn.
     ``cells`` weighs the loss on the architecture's single cells, ``measures`` that on the measures
-    of a point, where the architecture and the data have any. ``augment`` says what may change in a
-    point: "photograph" also its place, size and angle, "light" nothing that is measured, only how
-    light it is; turns and mirror images always.
+    of a point and ``zones`` that on whose metal lies where, where architecture and data have any.
+    ``augment`` says what may change in a point: "photograph" also its place, size and angle,
+    "light" nothing that is measured, only how light it is; turns and mirror images always.
     """
 
     kind: Literal["points", "windows"] = "points"
@@ -138,6 +139,7 @@ class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hard: Share = 0.5
     cells: Annotated[float, Meta(ge=0)] = 3.0
     measures: Annotated[float, Meta(ge=0)] = 0.0
+    zones: Annotated[float, Meta(ge=0)] = 0.0
     augment: Literal["photograph", "light"] = "photograph"
 
 

@@ -12,7 +12,8 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from inspection.imaging import CropSpec, Frame, crop
 from inspection.messages import Region
-from inspection.training.data import Box, Dataset, LabelledPoint, Picture, label_of, load
+from inspection.training.data import ZONES, Box, Dataset, LabelledPoint, Picture, label_of, load
 from inspection.training.recipe import Recipe, Tiles
 from inspection.training.synthesis import Source, synthesise
 
@@ -36,8 +37,12 @@ NEAR_PX = 12
 """How far from a place called defective before a hard window may lie."""
 EMPTY_RANGE = 60
 """Grey levels between the darkest and the brightest pixel of a place where there is nothing."""
-MASKED, TOUCHED = 0.35, 0.02
+MASKED, TOUCHED = 0.15, 0.02
 """Shares of a quarter of a cell that make it defective, and no longer good."""
+
+ROUND = 4
+"""A hard point is the one of so many that had the largest loss when it was last seen: a tournament
+favours what is hard without ever leaving the rest alone."""
 
 LIGHT, CONTRAST, CAST = 25.0, 0.25, 8.0
 """Grey levels, share, grey levels: how far another lamp may change a crop."""
@@ -49,12 +54,14 @@ MEMORY = 400
 class Batch(NamedTuple):
     """``crops`` uint8 (N, height, width, channels); ``targets`` (N,) class indices or `IGNORE`;
     ``cells`` the same for a grid of cells (N, rows, columns), or None; ``measures`` float32
-    (N, any number), NaN where unknown, or None."""
+    (N, any number), NaN where unknown, or None; ``zones`` the share of each of `data.ZONES` in each
+    cell, uint8 (N, zones, rows, columns), 255 the whole of it, or None."""
 
     crops: Frame
     targets: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int64] | None
     measures: npt.NDArray[np.float32] | None = None
+    zones: npt.NDArray[np.uint8] | None = None
 
 
 class Sampler(Protocol):
@@ -71,7 +78,8 @@ class Sampler(Protocol):
 
 class PointSampler:
     """Points with augmentation; defects and good ones in the recipe's shares, classes of defects
-    in equal ones, so that a rare class is not drowned. Where pictures have masks, cells too."""
+    in equal ones, so that a rare class is not drowned; of each, the recipe's share of hard ones.
+    Cells where pictures have masks, zones where they have these."""
 
     def __init__(
         self, dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe, stride: int | None
@@ -85,8 +93,14 @@ class PointSampler:
         self._cells: npt.NDArray[np.uint8] | None = None
         if stride is not None and any(picture.mask for picture in pictures):
             self._cells = _masked_cells(dataset, pictures, recipe.input, stride)
+        self._zones: npt.NDArray[np.uint8] | None = None
+        if stride is not None and pictures and all(picture.zones for picture in pictures):
+            self._zones = _zone_shares(pictures, recipe.input, stride)
         known = [p.measures for picture in pictures for p in picture.points if _counts(p)]
         self._measures = np.array(known, np.float32) if any(known) else None
+        self._hard, self._steps, self._draws = recipe.sampling.hard, recipe.fit.steps, 0
+        self._losses = np.full(len(labels), np.inf)  # what nobody has seen yet comes first
+        self._last: list[int] = []
         self._augment: Callable[[Frame], Frame] = functools.partial(lighten, rng=self._rng)
         if recipe.sampling.augment == "photograph":
             square = recipe.input.width == recipe.input.height
@@ -94,21 +108,28 @@ class PointSampler:
 
     def draw(self) -> Batch:
         chosen = []
+        # Who does not know the easy ones yet learns little from the hard ones.
+        hard = self._hard * self._draws / self._steps
+        self._draws += 1
         for _ in range(self._batch):
             rows = self._good
             if self._rng.random() < self._defects:
                 rows = self._bad[int(self._rng.integers(len(self._bad)))]
-            chosen.append(int(self._rng.choice(rows)))
+            drawn = rows[self._rng.integers(len(rows), size=ROUND)]
+            hardest = np.argmax(self._losses[drawn]) if self._rng.random() < hard else 0
+            chosen.append(int(drawn[hardest]))
+        self._last = chosen
         crops = np.stack([self._augment(self._crops[i]) for i in chosen])
         return Batch(
             crops,
             self._labels[chosen],
             None if self._cells is None else self._cells[chosen].astype(np.int64),
             None if self._measures is None else self._measures[chosen],
+            None if self._zones is None else self._zones[chosen],
         )
 
     def learn(self, losses: npt.NDArray[np.float32]) -> None:
-        """Nothing: what is drawn does not depend on it."""
+        self._losses[self._last] = losses
 
 
 class Augmentation(Protocol):
@@ -343,9 +364,9 @@ def _masked_cells(
     dataset: Dataset, pictures: Sequence[Picture], spec: CropSpec, stride: int
 ) -> npt.NDArray[np.uint8]:
     """Class indices, or `IGNORE`, of the cells of the points of `points_of`: (N, rows, columns).
-    A cell of a defective point is defective if a quarter of it (half its side squared) has a third
-    of the mask's pixels or more, and neither good nor defective if it has but a few; of a defective
-    point without mask nobody knows."""
+    A cell of a defective point is defective if a quarter of it (half its side squared) has a
+    seventh of the mask's pixels or more, as a line of one pixel through it has, and neither good
+    nor defective if it has but a few; of a defective point without mask nobody knows."""
     index = {name: k for k, name in enumerate(dataset.description.class_names)}
     rows, columns, half = spec.height // stride, spec.width // stride, stride // 2
     grey = CropSpec(width=spec.width, height=spec.height, channels=1, margin=spec.margin)
@@ -368,3 +389,24 @@ def _masked_cells(
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return np.stack([cells for each in pool.map(cells_of, pictures) for cells in each])
+
+
+def _zone_shares(pictures: Sequence[Picture], spec: CropSpec, stride: int) -> npt.NDArray[np.uint8]:
+    """See `Batch.zones`, of the points of `points_of`."""
+    rows, columns = spec.height // stride, spec.width // stride
+    grey = CropSpec(width=spec.width, height=spec.height, channels=1, margin=spec.margin)
+
+    def shares_of(picture: Picture) -> list[npt.NDArray[np.uint8]]:
+        bits = load(cast(Path, picture.zones))
+        layers = [np.where(bits & 1 << k, 255, 0).astype(np.uint8) for k in range(len(ZONES))]
+        return [
+            np.stack([
+                cv2.resize(crop(layer, point.region, grey), (columns, rows),
+                           interpolation=cv2.INTER_AREA)
+                for layer in layers
+            ])
+            for point in picture.points if _counts(point)
+        ]  # fmt: skip
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return np.stack([shares for each in pool.map(shares_of, pictures) for shares in each])

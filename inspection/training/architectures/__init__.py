@@ -42,11 +42,13 @@ Build = Callable[[int, CropSpec, Options], nn.Module]
 
 class Look(NamedTuple):
     """What a network says while it is trained: logits (N, classes) of the points, logits
-    (N, classes, rows, columns) of their cells, and measures (N, any number) or None."""
+    (N, classes, rows, columns) of their cells, measures (N, any number) or None, and logits
+    (N, zones, rows, columns) of the share that each of `data.ZONES` has in a cell, or None."""
 
     logits: torch.Tensor
     cells: torch.Tensor
-    measures: torch.Tensor | None
+    measures: torch.Tensor | None = None
+    zones: torch.Tensor | None = None
 
 
 class CellClassifier(nn.Module):

@@ -75,7 +75,7 @@ class Cells(CellClassifier):
 
     def look(self, crops: torch.Tensor) -> Look:
         cells = self.cells(crops)
-        return Look(self.pool(cells), cells, None)
+        return Look(self.pool(cells), cells)
 
     def cells(self, crops: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.features(crops / 127.5 - 1.0))

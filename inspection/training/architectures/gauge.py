@@ -3,43 +3,95 @@ has the right size in the right place.
 
 A crack is a matter of a few pixels, a weld off its place one of the whole crop. So there are two
 ways to the verdict. Cells of 8 px say what they see, and the most suspect one counts, as in
-`cells`. Beside it a coarse map of the crop, flattened so that it knows where things are, joined by
-its mean and maximum, gives the classes and, in training only, the measures of the point. Learning
-to measure is what teaches it to tell 4.6 mm from 4.4 mm.
+`cells`. The same cells say how much of each belongs to the weld, to another weld and to no sheet at
+all; areas, centres and overlaps of these shares are what a gauge would read (moments of an image:
+Hu, "Visual Pattern Recognition by Moment Invariants", 1962). A small perceptron judges them beside
+a coarse map of the crop, and in training it also has to say the measures of the point: learning to
+measure is what teaches it to tell 4.6 mm from 4.4 mm.
 
-The stem folds 4 x 4 pixels into channels (Ridnik et al., "TResNet", 2021); residual blocks as in He
-et al. (2016), the last scale of each starting at zero (Goyal et al., 2017).
+Two strided convolutions with a block between them see lines of one pixel wherever they lie;
+residual blocks are as in He et al. (2016), the last scale of each starting at zero (Goyal et al.,
+2017); the cells see the coarse map too (Lin et al., "Feature Pyramid Networks", 2017).
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import nn
 
 from inspection.errors import RecipeError
 from inspection.imaging import CropSpec
 from inspection.training.architectures import CellClassifier, Look, Options, take
 from inspection.training.architectures.cells import GOOD_BIAS, Block
+from inspection.training.data import ZONES
 
 DEFAULTS = {
-    "fine_channels": 16,
+    "line_channels": 16,
+    "line_blocks": 1,
+    "fine_channels": 32,
     "fine_blocks": 1,
-    "cell_channels": 32,
+    "cell_channels": 48,
     "cell_blocks": 2,
     "coarse_channels": 64,
     "coarse_blocks": 2,
     "measures": 4,
 }
-FOLD = 4
 STRIDE = 8
-PLACE_CHANNELS = 16
+PLACE_CHANNELS = 8
 HIDDEN = 128
 DROPOUT = 0.1
+ZONE_BIAS = -2.0
+"""Start with the belief that a cell belongs to nothing."""
+READINGS = 14
+"""How many numbers `Readings` gives."""
 
 
 def _joined(before: int, after: int, size: int, stride: int) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+
+
+class Readings(nn.Module):
+    """Areas, roots of areas, centre and spread of the weld's share of the cells, and by how much it
+    reaches into other welds and beyond the sheet: (N, 3, rows, columns) to (N, `READINGS`). The
+    factors bring all of them to about 1."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        across = (torch.arange(columns) - (columns - 1) / 2) / (columns / 2)
+        down = (torch.arange(rows) - (rows - 1) / 2) / (rows / 2)
+        self.register_buffer("x", across.view(1, 1, 1, columns), persistent=False)
+        self.register_buffer("y", down.view(1, 1, rows, 1), persistent=False)
+        self.cells = rows * columns
+
+    def forward(self, shares: torch.Tensor) -> torch.Tensor:
+        own, other, beyond = shares[:, :1], shares[:, 1:2], shares[:, 2:3]
+        areas = shares.sum(dim=(2, 3)) * (256 / self.cells)
+        size = own.sum(dim=(2, 3)).clamp(min=0.5)
+        x = (own * self.x).sum(dim=(2, 3)) / size
+        y = (own * self.y).sum(dim=(2, 3)) / size
+        spread_x = (own * self.x * self.x).sum(dim=(2, 3)) / size - x * x
+        spread_y = (own * self.y * self.y).sum(dim=(2, 3)) / size - y * y
+        both, over = own * other, own * beyond
+        roots = torch.cat([areas[:, :2] / 16, both.sum(dim=(2, 3)), over.sum(dim=(2, 3))], dim=1)
+        return torch.cat(
+            [
+                areas / 20,
+                (roots + 1e-3).sqrt(),  # a root's slope has no bound at 0
+                3 * x,
+                3 * y,
+                3 * (x * x + y * y + 1e-6).sqrt(),
+                10 * spread_x,
+                10 * spread_y,
+                2 * both.amax(dim=(2, 3)),
+                2 * over.amax(dim=(2, 3)),
+            ],
+            dim=1,
+        )
 
 
 class Gauge(CellClassifier):
@@ -52,9 +104,12 @@ class Gauge(CellClassifier):
         wanted = take(options, DEFAULTS)
         if spec.width % 16 or spec.height % 16:
             raise RecipeError("input: width and height must be multiples of 16 for 'gauge'")
-        fine, cell, coarse = (wanted[f"{name}_channels"] for name in ("fine", "cell", "coarse"))
+        line, fine = wanted["line_channels"], wanted["fine_channels"]
+        cell, coarse = wanted["cell_channels"], wanted["coarse_channels"]
         self.fine = nn.Sequential(
-            _joined(FOLD**2 * spec.channels, fine, 3, 1),
+            _joined(spec.channels, line, 3, 2),
+            *(Block(line) for _ in range(wanted["line_blocks"])),
+            _joined(line, fine, 3, 2),
             *(Block(fine) for _ in range(wanted["fine_blocks"])),
         )
         self.middle = nn.Sequential(
@@ -63,40 +118,44 @@ class Gauge(CellClassifier):
         self.coarse = nn.Sequential(
             _joined(cell, coarse, 3, 2), *(Block(coarse) for _ in range(wanted["coarse_blocks"]))
         )
-        self.cell_head = nn.Conv2d(cell, classes, 1)
+        self.lateral = nn.Conv2d(coarse, cell, 1)
+        self.joined = Block(cell)
+        self.classes = classes
+        self.cell_heads = nn.Conv2d(cell, classes + len(ZONES), 1)
+        self.readings = Readings(spec.height // STRIDE, spec.width // STRIDE)
         self.place = _joined(coarse, PLACE_CHANNELS, 1, 1)
         places = PLACE_CHANNELS * (spec.width // 16) * (spec.height // 16)
         self.hidden = nn.Sequential(
-            nn.Linear(places + 2 * coarse, HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT)
+            nn.Linear(places + 2 * coarse + cell + READINGS, HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT)
         )
         self.head = nn.Linear(HIDDEN, classes)
         self.measures = nn.Linear(HIDDEN, wanted["measures"])
-        for head in (self.cell_head, self.head):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.cell_heads.weight, std=0.01)
         with torch.no_grad():
-            self.cell_head.bias[0] = GOOD_BIAS  # type: ignore[index]
+            bias = torch.zeros(classes + len(ZONES))
+            bias[0], bias[classes:] = GOOD_BIAS, ZONE_BIAS
+            self.cell_heads.bias = nn.Parameter(bias)
 
     def look(self, crops: torch.Tensor) -> Look:
-        fine = self.fine(_folded(crops) / 64.0 - 2.0)
-        middle = self.middle(fine)
+        middle = self.middle(self.fine(crops / 64.0 - 2.0))
         coarse = self.coarse(middle)
-        cells = self.cell_head(middle)
-        seen = [self.place(coarse).flatten(1), coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3))]
+        context = F.interpolate(self.lateral(coarse), scale_factor=2.0, mode="nearest")
+        middle = self.joined(F.relu(middle + context))
+        heads = self.cell_heads(middle)
+        cells, zones = heads[:, : self.classes], heads[:, self.classes :]
+        seen = [
+            self.place(coarse).flatten(1),
+            coarse.mean(dim=(2, 3)),
+            coarse.amax(dim=(2, 3)),
+            middle.amax(dim=(2, 3)),
+            self.readings(torch.sigmoid(zones)),
+        ]
         hidden = self.hidden(torch.cat(seen, dim=1))
         evidence = (cells[:, 1:] - cells[:, :1]).amax(dim=(2, 3))
         local = torch.cat([torch.zeros_like(evidence[:, :1]), evidence], dim=1)
-        return Look(self.head(hidden) + local, cells, self.measures(hidden))
-
-
-def _folded(crops: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) to (N, 16 C, H / 4, W / 4). As `torch.nn.functional.pixel_unshuffle` but for
-    the order of the channels, and several times faster where they lie last in memory."""
-    n, channels, height, width = crops.shape
-    rows, columns = height // FOLD, width // FOLD
-    x = crops.permute(0, 2, 3, 1).reshape(n, rows, FOLD, columns, FOLD, channels)
-    x = x.permute(0, 1, 3, 2, 4, 5).reshape(n, rows, columns, FOLD * FOLD * channels)
-    return x.permute(0, 3, 1, 2)
+        return Look(self.head(hidden) + local, cells, self.measures(hidden), zones)
 
 
 def build(classes: int, spec: CropSpec, options: Options) -> nn.Module:

@@ -34,7 +34,7 @@ from inspection.rendering.catalogue import (
     OFFSET_MAX_MM,
     SPACING_MIN,
 )
-from inspection.rendering.weld import Measures, draw_part, draw_weld, render
+from inspection.rendering.weld import RenderedWeld, draw_part, draw_weld, render
 from inspection.training.data import Dataset, LabelledPoint, Picture, Split
 from inspection.training.recipe import DatasetDescription, Rendered, RenderedSplit
 
@@ -54,6 +54,7 @@ class WeldFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     file: str
     mask: str | None
+    zones: str | None
     label: str
     borderline: bool
     size_px: int
@@ -197,7 +198,8 @@ def _pictures(root: Path, part: str, group: str) -> Iterator[Picture]:
         name = weld.file.partition(".")[0]
         point = LabelledPoint(name, region, weld.label, weld.borderline, targets(weld))
         mask = None if weld.mask is None else folder / weld.mask
-        yield Picture(folder / weld.file, part, group, (point,), mask=mask)
+        zones = None if weld.zones is None else folder / weld.zones
+        yield Picture(folder / weld.file, part, group, (point,), mask=mask, zones=zones)
 
 
 def targets(weld: WeldFile) -> tuple[float, ...]:
@@ -245,25 +247,29 @@ def _render_part(job: _Job) -> None:
         if made.mask.any():
             mask = f"{name}.png"
             (drawn / mask).write_bytes(encode_png(np.where(made.mask > 0, 255, 0).astype(np.uint8)))
-        welds.append(_weld_file(f"{name}.jpg", mask, label, made.borderline,
-                                made.image.shape[0], made.measures))  # fmt: skip
+        zones = None
+        if job.split == "train":
+            zones = f"{name}.zones.png"
+            (drawn / zones).write_bytes(encode_png(made.zones))
+        welds.append(_weld_file(f"{name}.jpg", mask, zones, made))
     (drawn / WELDS).write_bytes(msgspec.json.format(msgspec.json.encode(welds), indent=1))
     shutil.rmtree(job.folder, ignore_errors=True)
     drawn.rename(job.folder)
 
 
-def _weld_file(
-    file: str, mask: str | None, label: str, borderline: bool, size: int, measures: Measures
-) -> WeldFile:
+def _weld_file(file: str, mask: str | None, zones: str | None, made: RenderedWeld) -> WeldFile:
+    measures = made.measures
+
     def ratio(value: float) -> float | None:
         return round(value, 6) if math.isfinite(value) else None
 
     return WeldFile(
         file=file,
         mask=mask,
-        label=label,
-        borderline=borderline,
-        size_px=size,
+        zones=zones,
+        label=made.label,
+        borderline=made.borderline,
+        size_px=made.image.shape[0],
         diameter_mm=round(measures.diameter_mm, 6),
         offset_mm=round(measures.offset_mm, 6),
         edge_ratio=ratio(measures.edge_ratio),
