@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     view.add_argument(
         "--defect", action="append", default=[], metavar="POINT=CLASS", help="may be repeated"
     )
+    view.add_argument("--width", type=int, metavar="PIXELS", help="shrink the picture to this")
     for each in (sheet, weld, view):
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help="a .png or .jpg file")
@@ -100,6 +101,8 @@ def _view(arguments: argparse.Namespace) -> Frame:
         raise ConfigurationError(
             f"there is no view {arguments.view!r}: v01 to {body.view_name(body.VIEWS)}"
         )
+    if arguments.width is not None and not 64 <= arguments.width <= body.WIDTH_PX:
+        raise ConfigurationError(f"--width {arguments.width}: must be 64 to {body.WIDTH_PX}")
     stand = body.Stand(arguments.view, arguments.seed, arguments.stance)
     frame = stand.render()
     for entry in arguments.defect:
@@ -112,7 +115,10 @@ def _view(arguments: argparse.Namespace) -> Frame:
         patch = stand.patch(point, label)
         height, width = patch.image.shape[:2]
         frame[patch.top : patch.top + height, patch.left : patch.left + width] = patch.image
-    return frame
+    if arguments.width is None:
+        return frame
+    size = (arguments.width, round(arguments.width * body.HEIGHT_PX / body.WIDTH_PX))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _write(path: Path, frame: Frame) -> None:
