@@ -248,8 +248,11 @@ def _loss(
         if look.measures is not None and measures is not None and sampling.measures > 0:
             true = torch.from_numpy(measures)
             known = ~true.isnan()
-            error = F.smooth_l1_loss(look.measures.float()[known], true[known], beta=MEASURE_BETA)
-            extra = extra + sampling.measures * error
+            if known.any():  # the mean of nothing is no number
+                error = F.smooth_l1_loss(
+                    look.measures.float()[known], true[known], beta=MEASURE_BETA
+                )
+                extra = extra + sampling.measures * error
         if look.zones is not None and zones is not None and sampling.zones > 0:
             shares = F.binary_cross_entropy_with_logits(look.zones.float(), zones)
             extra = extra + sampling.zones * shares

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import circuit_boards
+import rendered_welds
 from oracle import examine
 
 from inspection.testing import boards
@@ -97,6 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines += report.read_text("utf-8").splitlines()
     else:
         print(f"{sample}: not here; the proof on circuit boards is left out", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="proof-") as name:
+        report = Path(name) / "welds.json"
+        rendered_welds.main(["--json", str(report)])
+        lines += report.read_text("utf-8").splitlines()
     if options.json is not None:
         options.json.write_text("\n".join(lines) + "\n", "utf-8")
     return 0

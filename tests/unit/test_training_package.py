@@ -346,6 +346,59 @@ def test_rates_count_points_and_parts() -> None:
     assert "1 of 2 = 50.00%" in report(evaluation, "good")
 
 
+def test_each_class_has_a_rate_of_its_own() -> None:
+    evaluation = summarise(
+        [
+            *(judged("a", "good", Verdict.OK) for _ in range(7)),
+            judged("a", "good", Verdict.REVIEW),
+            judged("a", "spot", Verdict.NOK),
+            judged("a", "spot", Verdict.REVIEW),
+            judged("a", "spot", Verdict.OK),
+            judged("a", "crack", Verdict.NOT_INSPECTED),
+        ],
+        ok_class="good",
+    )
+    counted = {label: (r.errors, r.trials) for label, r in evaluation.classes.items()}
+    # Of a defect, how many came out OK; of good ones, how many did not.
+    assert counted == {"good": (1, 8), "spot": (1, 3), "crack": (0, 1)}
+    assert evaluation.classes["crack"].at_most == pytest.approx(0.95)
+    (line,) = (row for row in report(evaluation, "good").splitlines() if row.startswith("spot"))
+    assert line.split()[1:5] == ["1", "1", "1", "0"]
+    assert "1 of 3 = 33.33%" in line
+
+
+def test_borderline_points_are_in_no_rate_and_have_a_table_of_their_own() -> None:
+    sure = [
+        judged("a", "good", Verdict.OK),
+        judged("a", "spot", Verdict.NOK),
+        judged("b", "good", Verdict.NOK),
+    ]
+    near = [
+        judged("a", "spot", Verdict.OK)._replace(borderline=True),
+        judged("b", "good", Verdict.NOK)._replace(borderline=True),
+        judged("b", "good", Verdict.OK)._replace(borderline=True),
+        judged("c", "good", Verdict.OK)._replace(borderline=True),
+    ]
+    with_them, without = (
+        summarise([*sure, *near], ok_class="good"),
+        summarise(sure, ok_class="good"),
+    )
+    for name in ("escapes", "overkill", "classes", "verdicts", "findings", "groups"):
+        assert getattr(with_them, name) == getattr(without, name), name
+    assert with_them.borderline == {"good": {"NOK": 1, "OK": 2}, "spot": {"OK": 1}}
+    assert with_them.counted_apart == 4
+    # Part b holds a point that nobody could blame it for: it is no good part held in error.
+    assert (with_them.good_parts_held.errors, with_them.good_parts_held.trials) == (0, 0)
+    assert (without.good_parts_held.errors, without.good_parts_held.trials) == (1, 1)
+    said = report(with_them, "good")
+    apart = said[said.index("borderline, in no rate") :].splitlines()
+    assert [row.split() for row in apart[1:3]] == [
+        ["good", "2", "1", "0", "0"],
+        ["spot", "1", "0", "0", "0"],
+    ]
+    assert "borderline" not in report(without, "good")
+
+
 def test_evaluating_and_inspecting_need_no_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['albumentations'] = None;"

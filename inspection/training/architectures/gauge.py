@@ -43,6 +43,8 @@ HIDDEN = 128
 DROPOUT = 0.1
 ZONE_BIAS = -2.0
 """Start with the belief that a cell belongs to nothing."""
+GRID_CELLS = 256
+"""Of a crop of 128 px, for which the factors of `Readings` were chosen."""
 READINGS = 14
 """How many numbers `Readings` gives."""
 
@@ -70,14 +72,16 @@ class Readings(nn.Module):
 
     def forward(self, shares: torch.Tensor) -> torch.Tensor:
         own, other, beyond = shares[:, :1], shares[:, 1:2], shares[:, 2:3]
-        areas = shares.sum(dim=(2, 3)) * (256 / self.cells)
+        grid = GRID_CELLS / self.cells
+        areas = shares.sum(dim=(2, 3)) * grid
         size = own.sum(dim=(2, 3)).clamp(min=0.5)
         x = (own * self.x).sum(dim=(2, 3)) / size
         y = (own * self.y).sum(dim=(2, 3)) / size
         spread_x = (own * self.x * self.x).sum(dim=(2, 3)) / size - x * x
         spread_y = (own * self.y * self.y).sum(dim=(2, 3)) / size - y * y
         both, over = own * other, own * beyond
-        roots = torch.cat([areas[:, :2] / 16, both.sum(dim=(2, 3)), over.sum(dim=(2, 3))], dim=1)
+        crossed = torch.cat([both.sum(dim=(2, 3)), over.sum(dim=(2, 3))], dim=1) * grid
+        roots = torch.cat([areas[:, :2] / 16, crossed], dim=1)
         return torch.cat(
             [
                 areas / 20,
