@@ -1,8 +1,9 @@
-# make demo    a line on this machine, with pictures drawn here: station, edge, PLC and UI
+# make demo    car bodies drawn here through a whole line: station, two edges, PLC and UI
 # make test    everything that must hold, in minutes
 # make check   lint, format, types, import contracts
 # make proof   the slow proofs, one JSON line a claim (needs the data folder; see docs/proofs.md)
 # make boards  train on real circuit boards and send the rest through the line
+# make welds   how hard the rendered welds are, and what the released model does on them
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ DATA ?= ../shared/data
 BOARDS ?= $(DATA)/deeppcb-sample
 ARGS ?=
 
-.PHONY: demo test check proof boards environment clean
+.PHONY: demo test check proof boards welds environment clean
 
 environment: $(VENV)/.complete
 
@@ -19,16 +20,17 @@ $(VENV)/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	@touch $@
 
 demo: $(VENV)/.demo
 	$(BIN)/inspection demo $(ARGS)
 
 # The demonstration needs neither torch nor the tools of development.
 $(VENV)/.demo: pyproject.toml constraints.txt
+	@echo "Installing what the demonstration needs into $(VENV), from the package index ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo]"
-	touch $@
+	@touch $@
 
 test: environment
 	$(BIN)/python -m pytest $(ARGS)
@@ -41,6 +43,9 @@ check: environment
 
 boards: environment
 	$(BIN)/python tests/proofs/circuit_boards.py --data $(BOARDS) $(ARGS)
+
+welds: environment
+	$(BIN)/python tests/proofs/rendered_welds.py $(ARGS)
 
 proof: environment
 	$(BIN)/python tests/proofs/run.py --data $(DATA) $(ARGS)

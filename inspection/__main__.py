@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "demo": Command("inspection.testing.demo_command", "run a whole line on this machine"),
+    "demo": Command("inspection.testing.demo_command", "drawn car bodies through a whole line"),
     "station": Command("inspection.station.command", "run a station: plans, ledger, store"),
     "edge": Command("edge.command", "run the worker of one camera"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
@@ -53,12 +53,12 @@ EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
     **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
     "streamlit": "ui",
-    "onnx": "demo",
     **dict.fromkeys(
         (
             "torch",
             "torchvision",
             "albumentations",
+            "onnx",
             "onnxscript",
             "scipy",
             "efficientnet_lite_pytorch",

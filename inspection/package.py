@@ -213,8 +213,8 @@ def open_package(path: Path) -> Package:
 
 def released(folder: Path) -> Path:
     """The package of a folder: the folder itself, or the highest of the versions that lie in it
-    (``models/NAME/VERSION``), numbers in their names counting as numbers. Raises `PackageError`
-    where there is none."""
+    (``models/NAME/VERSION``), numbers in their names counting as numbers and ``2-rc1`` coming
+    before ``2`` (Semantic Versioning 2.0.0). Raises `PackageError` where there is none."""
     if (folder / MANIFEST).is_file():
         return folder
     try:
@@ -224,10 +224,27 @@ def released(folder: Path) -> Path:
     if not versions:
         raise PackageError(f"{folder}: no model package here, nor a folder with one")
 
-    def rank(path: Path) -> list[tuple[int, str]]:
-        return [(int(n or 0), text) for n, text in re.findall(r"(\d+)|(\D+)", path.name)]
+    def parts(text: str) -> list[tuple[int, str]]:
+        return [(int(n or 0), text) for n, text in re.findall(r"(\d+)|(\D+)", text)]
+
+    def rank(path: Path) -> tuple[list[tuple[int, str]], bool, list[tuple[int, str]]]:
+        release, _, candidate = path.name.partition("-")
+        return parts(release), not candidate, parts(candidate)
 
     return max(versions, key=rank)
+
+
+def bundled_package(name: str = "spot-weld") -> Path:
+    """The package of that name which comes with this software: in the installed data, or in
+    ``models`` of a source checkout. Raises `PackageError` where there is none."""
+    here = Path(__file__).resolve().parent
+    installed, checkout = here / "bundled" / name, here.parent / "models" / name
+    if installed.is_dir():
+        return released(installed)
+    # Without the second file this is site-packages, whose "models" would be somebody else's.
+    if checkout.is_dir() and (here.parent / "pyproject.toml").is_file():
+        return released(checkout)
+    raise PackageError(f"{installed}: no model package {name} comes with this installation")
 
 
 def read_reference(path: Path) -> tuple[Manifest, Policy, ModelRef]:

@@ -395,13 +395,14 @@ def points() -> dict[str, tuple[str, ...]]:
     return {view: tuple(names) for view, names in found.items()}
 
 
-def write_plan(folder: Path) -> Path:
-    """Write the plan of the design: ``plan.toml`` and ``points.csv``. This is how the files
-    beside this module were made."""
+def write_plan(folder: Path, count: int = VIEWS) -> Path:
+    """Write the plan of the design, or of its first ``count`` views: ``plan.toml`` and
+    ``points.csv``. This is how the files beside this module were made."""
     folder.mkdir(parents=True, exist_ok=True)
+    version = "1" if count == VIEWS else f"1, first {count} of {VIEWS} views"
     rows = ["id,view,kind,left_px,top_px,width_px,height_px,severity,x,y,z,gun,program,stack"]
     views, weld = [], 0
-    for number in range(1, VIEWS + 1):
+    for number in range(1, count + 1):
         drawn = design(number)
         camera = CAMERAS[(number + 1) % len(CAMERAS)]
         datums = "\n".join(
@@ -431,7 +432,8 @@ def write_plan(folder: Path) -> Path:
     path.write_text(
         "# The left side of a car body that nobody had to photograph: every point is rendered.\n"
         "# Written by inspection.rendering.body.write_plan.\n\n"
-        '[plan]\nname = "body-side"\nversion = "1"\ndeadline_ms = 60000\npoints = "points.csv"\n\n'
+        f'[plan]\nname = "body-side"\nversion = "{version}"\ndeadline_ms = 60000\n'
+        'points = "points.csv"\n\n'
         '[severity]\ncritical = "hold"\nmajor = "hold"\nminor = "hold"\n\n'
         '[kinds.spot-weld]\nmodel = "spot-weld"\n\n' + "\n".join(views),
         "utf-8",

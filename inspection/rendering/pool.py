@@ -11,9 +11,11 @@ Frames are raw bytes, because a camera has to give them out faster than anything
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -160,7 +162,9 @@ def make_pool(
     jobs = [_Job(folder, seed, view, stance, tuple(p)) for (view, stance), p in wanted.items()]
     windows: dict[str, PatchFile] = {}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for done, patches in enumerate(pool.map(_render, jobs), 1):
+        with _ctrl_c_for_the_caller_only():
+            rendered = pool.map(_render, jobs)
+        for done, patches in enumerate(rendered, 1):
             windows.update({patch.file: patch for patch in patches})
             if progress is not None:
                 progress(done, len(jobs))
@@ -250,6 +254,17 @@ class Views:
             return np.memmap(self._folder / file, np.uint8, "r", shape=(height, width, 3))
         except (OSError, ValueError) as error:
             raise CameraError(f"{self._folder / file}: {error}") from None
+
+
+@contextlib.contextmanager
+def _ctrl_c_for_the_caller_only() -> Iterator[None]:
+    """Processes started here never see Ctrl-C, which a terminal sends to all of them: the one that
+    waits for them ends them, and a page of tracebacks helps nobody."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _make_room(folder: Path, size: int) -> None:

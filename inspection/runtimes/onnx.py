@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 import numpy as np
+
+# From 1.29 on ONNX Runtime reports its use to its maker over the internet, unless this is set
+# before it is loaded: its function for the same comes after the first report.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
 from inspection.errors import PackageError

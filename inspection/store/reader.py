@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from inspection.errors import PlanError, StoreError
+from inspection import wire
+from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance
-from inspection.messages import Reason, RunVerdict, Severity, Verdict
+from inspection.messages import Reason, RunVerdict, Severity, Verdict, ViewResult
 from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import open_for_reading
@@ -64,6 +65,16 @@ class PointRow:
     package: str | None
     """Hash of the model package whose classes ``scores`` are of."""
     evidence: str | None
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """What came of one order, exactly as the edge sent it, and when the station had it on disk (in
+    nanoseconds of the station's wall clock). Attempt 0 is the station's own word."""
+
+    answer: ViewResult
+    received_ns: int
     late: bool
 
 
@@ -426,6 +437,24 @@ class Reader:
             )
         )
         return [self._point(row) for row in rows if (row.run_id, row.point_id) in places]
+
+    def records(self, run: str) -> list[RecordRow]:
+        """Every record of a run, late ones too, in the order in which they came."""
+        record = schema.record
+        (rows,) = self._rows(
+            sa.select(record.c.number, record.c.raw, record.c.received_ns, record.c.late)
+            .where(record.c.run_id == run)
+            .order_by(record.c.number)
+        )
+        found = []
+        for row in rows:
+            try:
+                answer = wire.RECORD.decode(row.raw)
+            except WireError as error:
+                raise StoreError(f"{self.path}: record {row.number}: {error}") from None
+            if isinstance(answer, ViewResult):  # a gap in an outbox answers no order
+                found.append(RecordRow(answer, row.received_ns, row.late))
+        return found
 
     def suspects(self, runs: Sequence[str]) -> list[Suspect]:
         """Every NOK and REVIEW point of these runs, in no order."""

@@ -1,167 +1,384 @@
-"""``inspection demo``: a whole line on this machine, with pictures drawn on the spot.
+"""``inspection demo``: car bodies through a whole line on this machine.
 
-Station, edge worker, PLC and UI are the real processes, over real sockets, with a real store. Only
-the parts are invented: boards with a grid of tiles, some of them dark, and a model that calls a
-dark tile a defect.
+Station, two edge workers, PLC and UI are the real processes, over real sockets, with a real store
+and the model package that comes with this software. Only the bodies are drawn: a body side of 1,248
+spot welds in 52 views, every other body with 1 to 50 defects. What was drawn is not known to the
+line; it is used at the end to count what the line made of it. ``docs/demo.md`` is the manual.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import contextlib
 import json
-import random
+import os
+import shutil
+import signal
+import socket
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from inspection.errors import InspectionError
+import msgspec
+
+from inspection.errors import ConfigurationError, InspectionError, PackageError, StoreError
+from inspection.ledger import Balance
 from inspection.messages import RunVerdict
-from inspection.testing import boards
+from inspection.package import Package, bundled_package, open_package
+from inspection.rendering import body
+from inspection.rendering.pool import Pool
+from inspection.testing.demo_pool import cache_folder, kept_pool
+from inspection.testing.demo_summary import collect, count, tell
 from inspection.testing.line import Line
 from inspection.testing.plc import Outcome
+from inspection.version import code_version
 
-VIEWS = 4
-POINTS = VIEWS * boards.GRID**2
-PART_TIMEOUT_S = 30
+PLAN = "body-side"
+MODEL = "spot-weld"
+"""The names by which the plan of the body side and its model are known."""
+MOST_PARTS = 9999
+UI_ADDRESS = "127.0.0.1"
+PORTS = (1024, 65_535)
+BODY_TIMEOUT_MS = 90_000
+"""The PLC's own timer; longer than the plan's deadline, or its late verdicts would be silent."""
+READY_TIMEOUT_MS = 180_000
+"""Long, because a visitor's machine may be busy with other things."""
+LOOK_S = 0.5
+LINE_S = 10.0
+"""How often progress is written where nobody watches a terminal."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--parts", type=int, default=40, metavar="N", help="boards to inspect")
-    parser.add_argument("--seed", type=int, default=7, help="which boards have which defects")
-    parser.add_argument("--headless", action="store_true", help="no UI; end when all is done")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the summary, too")
-    parser.add_argument(
-        "--folder", type=Path, help="keep everything here instead of throwing it away"
-    )
+    add = parser.add_argument
+    add("--parts", type=int, default=60, metavar="N", help="bodies to inspect (60)")
+    add("--seed", type=int, default=7, help="which bodies have which defects (7)")
+    add("--views", type=int, default=body.VIEWS, metavar="N", help="only the first N of 52 views")
+    add("--model", type=Path, metavar="PACKAGE", help="a model package; by default the bundled one")
+    add("--headless", action="store_true", help="no UI; end when all is done")
+    add("--json", type=Path, metavar="FILE", help="write the summary, too")
+    add("--port", type=int, default=8501, help="the UI's port on this machine (8501)")
+    add("--folder", type=Path, help="keep all records here instead of throwing them away")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.parts < 1:
-        raise InspectionError("--parts must be at least 1")
-    if arguments.folder is not None:
-        return _demonstrate(arguments, arguments.folder)
-    with tempfile.TemporaryDirectory(prefix="inspection-demo-") as folder:
-        return _demonstrate(arguments, Path(folder))
+    started = time.monotonic()
+    _check(arguments)
+    package = _package(arguments.model)
+    with _stopping_cleanly() as stops, contextlib.ExitStack() as stack:
+        folder = arguments.folder
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="inspection-demo-")
+            folder = Path(stack.enter_context(temporary))
+        try:
+            return _demonstrate(arguments, folder, package, stops, started)
+        except KeyboardInterrupt:
+            print("Stopped before the end: there is no summary.", flush=True)
+            raise
 
 
-def draw(images: Path, parts: int, seed: int) -> dict[str, set[str]]:
-    """Boards of `VIEWS` views; the dark tiles of each by part, half of the boards having none."""
-    rng = random.Random(seed)  # noqa: S311
-    truth: dict[str, set[str]] = {}
-    tiles = list(itertools.product(range(VIEWS), range(boards.GRID), range(boards.GRID)))
-    for number in range(parts):
-        part = f"BOARD-{number + 1:04d}"
-        tiles = [
-            (v, r, c) for v in range(VIEWS) for r in range(boards.GRID) for c in range(boards.GRID)
-        ]
-        dark = rng.sample(tiles, rng.randint(1, 5)) if number % 2 else []
-        frames = [boards.board(*((r, c) for view, r, c in dark if view == v)) for v in range(VIEWS)]
-        boards.write_part(images, part, *frames)
-        truth[part] = {f"v{v}-r{r}c{c}" for v, r, c in dark}
-    return truth
+# ------------------------------------------------------------------------------ what was asked
 
 
-def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
-    print("Drawing boards and making the model package ...", flush=True)
-    truth = draw(folder / "images", arguments.parts, arguments.seed)
-    line = Line(
-        folder / "line",
-        plans=[boards.write_plan(folder / "plan", views=VIEWS, deadline_ms=10_000)],
-        models={"darkness": boards.model(folder / "model")},
-        cameras=boards.camera(folder / "images"),
-        parts=list(truth),
-        plan=boards.PLAN,
-        timeout_ms=PART_TIMEOUT_S * 1000,
-    )
-    with line:
-        line.start("station", *line.edges, *(() if arguments.headless else ("ui",)))
-        if not arguments.headless:
-            print("The UI is at http://localhost:8501", flush=True)
-        line.start("plc")
-        _watch(line, len(truth))
-        summary = summarise(line, truth)
-        _tell(summary)
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-        if not arguments.headless:
-            print("\nThe line stands still; the UI stays until Ctrl-C.", flush=True)
+def _check(arguments: argparse.Namespace) -> None:
+    """Everything that can be known to be wrong before minutes are spent on pictures."""
+    parts, views, port = arguments.parts, arguments.views, arguments.port
+    if not 1 <= parts <= MOST_PARTS:
+        raise ConfigurationError(f"--parts {parts}: must be 1 to {MOST_PARTS} bodies")
+    if not 1 <= views <= body.VIEWS:
+        raise ConfigurationError(f"--views {views}: the body has 1 to {body.VIEWS} views")
+    if arguments.seed < 0:
+        raise ConfigurationError(f"--seed {arguments.seed}: must not be negative")
+    if arguments.json is not None:
+        _check_writable(arguments.json)
+    if arguments.folder is not None and (arguments.folder / "line").exists():
+        raise ConfigurationError(
+            f"--folder {arguments.folder}: holds an earlier demonstration: name another folder"
+        )
+    if not arguments.headless:
+        if not PORTS[0] <= port <= PORTS[1]:
+            raise ConfigurationError(f"--port {port}: must be {PORTS[0]} to {PORTS[1]}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                while line.running("ui"):
-                    time.sleep(0.5)
-            except KeyboardInterrupt:
-                print()
-    return 0 if summary["lost"] == summary["duplicated"] == 0 else 1
+                probe.bind((UI_ADDRESS, port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"--port {port} on {UI_ADDRESS} cannot be used: {error.strerror}:"
+                    " end what uses it (another demo?) or choose another port"
+                ) from None
 
 
-def _watch(line: Line, parts: int) -> None:
-    """One line of progress until the PLC has ended."""
-    shows = sys.stdout.isatty()
-    while line.running("plc"):
-        time.sleep(0.2)
-        if shows:
-            actions = Counter(outcome.action for outcome in line.outcomes())
-            done = sum(actions.values())
-            print(f"\r{done:5d} of {parts} parts  {_actions(actions)}   ", end="", flush=True)
-    if shows:
-        print()
+def _check_writable(path: Path) -> None:
+    """The file is written at the very end, when it is too late to name another one."""
+    existed = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"--json {path}: cannot be written: {error.strerror}") from None
+
+
+def _package(named: Path | None) -> Package:
+    try:
+        return open_package(bundled_package() if named is None else named)
+    except PackageError as error:
+        does = "--model" if named is None else f"--model {named}"
+        ask = ": name a model package with --model PACKAGE" if named is None else ""
+        raise ConfigurationError(f"{does}: {error}{ask}") from None
+
+
+# ------------------------------------------------------------------------------ one demonstration
+
+
+def _demonstrate(
+    arguments: argparse.Namespace, folder: Path, package: Package, stops: _Stops, started: float
+) -> int:
+    points = body.points()
+    views = list(points)[: arguments.views]
+    planned = frozenset(point for view in views for point in points[view])
+    plan = body.PLAN if len(views) == body.VIEWS else body.write_plan(folder / "plan", len(views))
+    print(
+        f"{arguments.parts:,} car bodies, {len(planned):,} spot welds each in {len(views)} views;"
+        f" every other one with 1 to 50 defects.\nModel {package.manifest.name}"
+        f" {package.manifest.version} ({package.ref.package[:12]})."
+    )
+    show = _Progress()
+
+    def rendered(done: int, of: int) -> None:
+        left = _time((time.monotonic() - began) / done * (of - done))
+        to_go = f", {left} to go" if done < of else ""
+        show(f"Drawing the bodies' pictures: {done} of {of}{to_go}", last=done == of)
+
+    began = time.monotonic()
+    show("Drawing the bodies' pictures, on all cores; kept ones are used again", last=True)
+    asked = kept_pool(
+        cache_folder(),
+        bodies=arguments.parts,
+        seed=arguments.seed,
+        views=views,
+        progress=rendered,
+    )
+    with asked as (pool_folder, pool):
+        drawn_s = time.monotonic() - began
+        show(f"Pictures ready after {_time(drawn_s)}, in {pool_folder}", last=True)
+        camera = {"driver": "simulated", "settings": {"directory": str(pool_folder)}}
+        line = Line(
+            folder / "line",
+            plans=[plan],
+            models={MODEL: package.path},
+            cameras=dict.fromkeys(body.CAMERAS, camera),
+            parts=[each.part for each in pool.bodies],
+            plan=PLAN,
+            timeout_ms=BODY_TIMEOUT_MS,
+            ready_timeout_ms=READY_TIMEOUT_MS,
+            ui_port=arguments.port,
+            title="Demonstration: body side",
+        )
+        try:
+            return _run_line(arguments, line, pool, planned, package, show, stops, started, drawn_s)
+        finally:
+            stops.ignore()
+            line.close()
+
+
+def _run_line(
+    arguments: argparse.Namespace,
+    line: Line,
+    pool: Pool,
+    planned: frozenset[str],
+    package: Package,
+    show: _Progress,
+    stops: _Stops,
+    started: float,
+    drawn_s: float,
+) -> int:
+    url = f"http://localhost:{arguments.port}"
+    helpers = [] if arguments.headless else ["ui"]
+    with stops.held():
+        line.start("station", *line.edges, "plc", *helpers)
+    if helpers:
+        show(f"Watch the line at {url}", last=True)
+    first_s = _watch(line, len(pool.bodies), [*line.edges, "station", *helpers], show, started)
+    truth = pool.truth()
+    summary = count(truth, planned, collect(line.reader), line.outcomes())
+    print(f"\n{tell(summary)}", flush=True)
+    if arguments.json is not None:
+        document: dict[str, Any] = msgspec.to_builtins(summary) | {
+            "seed": arguments.seed,
+            "views": arguments.views,
+            "points_per_body": len(planned),
+            "version": code_version(),
+            "model": {
+                "name": package.manifest.name,
+                "version": package.manifest.version,
+                "package": package.ref.package,
+                "policy": package.ref.policy,
+            },
+            "drawing_s": round(drawn_s, 1),
+            "first_verdict_s": first_s,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        try:
+            arguments.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        except OSError as error:
+            raise InspectionError(
+                f"--json {arguments.json}: could not be written: {error.strerror}"
+            ) from None
+    if helpers:
+        try:
+            print(f"The line stands still; its records are at {url} until Ctrl-C.", flush=True)
+            while line.running("ui"):
+                time.sleep(LOOK_S)
+        except KeyboardInterrupt:
+            pass  # this is how it ends
+        else:
+            raise InspectionError(f"the UI ended by itself:\n{line.log('ui')[-2000:]}")
+    return 1 if summary.problems else 0
+
+
+def _watch(
+    line: Line, bodies: int, needed: list[str], show: _Progress, started: float
+) -> float | None:
+    """Show progress until the PLC has ended. Returns after how many seconds of the demonstration
+    the first body had its verdict. Raises `InspectionError` where nothing can come of it any
+    more."""
+    first_s: float | None = None
+    moving: float | None = None
+    running = True
+    while running:
+        time.sleep(LOOK_S)
+        running = line.running("plc")  # asked first, so that what is read then is complete
+        outcomes = line.outcomes()
+        unready = next((each for each in outcomes if each.run is None), None)
+        if unready is not None:
+            raise InspectionError(f"{unready.part} was not inspected: {unready.reason}")
+        for name in needed:
+            if not line.running(name):
+                raise InspectionError(f"{name} ended by itself:\n{line.log(name)[-2000:]}")
+        if outcomes and first_s is None:
+            first_s = round(time.monotonic() - started, 1)
+            first = outcomes[0]
+            show(
+                f"First verdict {_time(first_s)} after the start: {first.part} {first.reason},"
+                f" {first.points_ok:,} of {first.planned:,} points OK",
+                last=True,
+            )
+        total = _totals(line)
+        if total is None or not total.planned:
+            show("The line starts: models are loaded and prove themselves")
+            continue
+        moving = time.monotonic() if moving is None else moving
+        show(_state(total, outcomes, bodies, time.monotonic() - moving), last=not running)
     if status := line.wait("plc", 1):
         raise InspectionError(f"the PLC ended with {status}:\n{line.log('plc')[-2000:]}")
+    return first_s
 
 
-def _actions(actions: Counter[str]) -> str:
-    return "  ".join(f"{name} {actions[name]}" for name in ("RELEASE", "DIVERT", "HOLD"))
+def _totals(line: Line) -> Balance | None:
+    try:
+        return line.reader.production().total
+    except StoreError:
+        return None  # the station has not made it yet
 
 
-def summarise(line: Line, truth: dict[str, set[str]]) -> dict[str, object]:
-    """What came of it, judged against what was drawn."""
-    runs = line.reader.runs()
-    outcomes = {outcome.part: outcome for outcome in line.outcomes()}
-    totals = line.reader.totals()
-    escapes = overkill = points = 0
-    for run in runs:
-        said = {point.point: point.verdict.value for point in line.reader.points(run=run.run)}
-        points += len(said)
-        for point, verdict in said.items():
-            defective = point in truth[run.part]
-            escapes += defective and verdict == "OK"
-            overkill += not defective and verdict != "OK"
-    verdicts = Counter(run.verdict for run in runs)
-    good = [part for part, dark in truth.items() if not dark]
-    counts = line.reader.counts()
-    times = sorted(outcome.milliseconds for outcome in outcomes.values())
-    return {
-        "parts": len(runs),
-        "runs_ok": verdicts[RunVerdict.OK],
-        "runs_nok": verdicts[RunVerdict.NOK],
-        "runs_hold": verdicts[RunVerdict.HOLD],
-        "runs_false_alarm": sum(_action(outcomes, part) != "RELEASE" for part in good),
-        "planned": totals.planned,
-        "ok": totals.ok,
-        "nok": totals.nok,
-        "review": totals.review,
-        "not_inspected": totals.not_inspected,
-        "escapes": escapes,
-        "overkill": overkill,
-        "lost": len(truth) * POINTS - points,
-        "duplicated": counts["result"] - points,
-        "part_ms": {"p50": times[len(times) // 2], "max": times[-1]} if times else {},
-    }
-
-
-def _action(outcomes: dict[str, Outcome], part: str) -> str:
-    return outcomes[part].action if part in outcomes else "HOLD"
-
-
-def _tell(summary: dict[str, object]) -> None:
-    s = summary
-    print(
-        f"""
-{s["parts"]} parts: {s["runs_ok"]} OK, {s["runs_nok"]} NOK, {s["runs_hold"]} HOLD
-{s["planned"]} planned points = {s["ok"]} OK + {s["nok"]} NOK + {s["review"]} REVIEW\
- + {s["not_inspected"]} NOT_INSPECTED, {s["lost"]} lost, {s["duplicated"]} stored twice
-against what was drawn: {s["escapes"]} escapes, {s["overkill"]} false alarms,\
- {s["runs_false_alarm"]} good parts not released"""
+def _state(total: Balance, outcomes: list[Outcome], bodies: int, seconds: float) -> str:
+    """Where the line is, in one line; what matters most first, because a narrow terminal cuts."""
+    settled, done = total.planned - total.open, len(outcomes)
+    reasons = Counter(outcome.reason for outcome in outcomes)
+    verdicts = ", ".join(f"{reasons[each.value]} {each.value}" for each in RunVerdict)
+    left = f", {_time(seconds / done * (bodies - done))} to go" if 0 < done < bodies else ""
+    speed = f", {settled / seconds:,.0f}/s" if seconds > 1 else ""
+    return (
+        f"{done} of {bodies} bodies{left}: {verdicts}; {settled:,} points{speed}: {total.ok:,} OK,"
+        f" {total.nok:,} NOK, {total.review:,} REVIEW, {total.not_inspected:,} not inspected"
     )
+
+
+def _time(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+# ------------------------------------------------------------------------------------- a terminal
+
+
+class _Progress:
+    """Text that changes in place on a terminal, and whole lines now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._open = False
+        self._written = float("-inf")
+
+    def __call__(self, text: str, *, last: bool = False) -> None:
+        """Show where things are; ``last`` is never left out and stays."""
+        now = time.monotonic()
+        if not self._live:
+            if last or now - self._written >= LINE_S:
+                self._written = now
+                print(text, flush=True)
+            return
+        width = shutil.get_terminal_size().columns - 1
+        shown = text if last or len(text) <= width else text[: width - 3] + "..."
+        print(f"\r\033[K{shown}", end="\n" if last else "", flush=True)
+
+
+class _Stops:
+    """Ctrl-C, SIGTERM and a terminal that goes away: the first one ends the demonstration, those
+    after it do not disturb what is being cleaned up."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._held = False
+        self._came = False
+        self._before = {number: signal.signal(number, self._stop) for number in self.NUMBERS}
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True
+        if not self._held:
+            self.ignore()
+            os.write(sys.stdout.fileno(), b"\nStopping ...\n")  # print may be in the middle of one
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """A stop that comes meanwhile is acted upon afterwards: processes that are being started
+        would be left behind."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._came:
+            self.ignore()
+            raise KeyboardInterrupt
+
+    def ignore(self) -> None:
+        """From now on. By the system and not by a function, which the interpreter takes away when
+        it ends: a second Ctrl-C at that moment would change the exit code."""
+        for number in self.NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def restore(self) -> None:
+        """As it was before, unless a stop came: this process then has nothing left to do, and who
+        is impatient must not change its exit code."""
+        if not self._came:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _stopping_cleanly() -> Iterator[_Stops]:
+    stops = _Stops()
+    try:
+        yield stops
+    finally:
+        stops.restore()

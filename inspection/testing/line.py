@@ -59,6 +59,8 @@ class Line:
         timeout_ms: int = 30_000,
         ready_timeout_ms: int = 60_000,
         edge_timeout_ms: int = 2000,
+        ui_port: int = 8501,
+        title: str = "",
         python: str = sys.executable,
     ) -> None:
         self.folder = folder
@@ -113,7 +115,8 @@ class Line:
             {
                 "store": "station/station.db",
                 "evidence": "station/evidence",
-                "port": 8501,
+                "port": ui_port,
+                "title": title,
                 "models": [str(path.resolve()) for path in models.values()],
             },
         )
@@ -167,12 +170,16 @@ class Line:
 
     def close(self) -> None:
         """Stop whatever still runs, at the latest by force."""
-        for name, process in self._processes.items():
-            if process.poll() is None:
-                try:
-                    self.stop(name, 10)
-                except subprocess.TimeoutExpired:
-                    self.kill(name)
+        running = [process for process in self._processes.values() if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        until = time.monotonic() + 10
+        for process in running:
+            try:
+                process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ from inspection.package import (
     open_package,
     read_manifest,
     read_reference,
+    released,
     sha256,
 )
 from inspection.policy import judge
@@ -289,3 +290,33 @@ def test_crops_of_another_shape_are_an_error_and_the_model_goes_on(tmp_path: Pat
     with pytest.raises(PackageError, match="inference failed"):
         model.scores(shade(100, side=16))
     assert verdict(model, shade(230)) is Verdict.OK
+
+
+# ------------------------------------------------------------- which of a model's versions
+
+
+def test_the_released_package_of_a_folder_is_its_highest_version(tmp_path: Path) -> None:
+    for version in ("2", "10", "9"):
+        build_package(tmp_path / version)
+    (tmp_path / "recipe.toml").write_text("")
+    (tmp_path / "11").mkdir()  # a training that has not ended is no version yet
+    assert released(tmp_path) == tmp_path / "10"
+    build_package(tmp_path / "10.2")
+    build_package(tmp_path / "10.10")
+    assert released(tmp_path) == tmp_path / "10.10"
+    build_package(tmp_path / "11-rc1")
+    assert released(tmp_path) == tmp_path / "11-rc1"
+    (tmp_path / "11").rmdir()
+    build_package(tmp_path / "11")
+    assert released(tmp_path) == tmp_path / "11"
+
+
+def test_a_package_itself_is_what_is_released_of_it(tmp_path: Path) -> None:
+    assert released(build_package(tmp_path / "2")) == tmp_path / "2"
+
+
+def test_a_folder_without_any_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="no model package here, nor a folder with one"):
+        released(tmp_path)
+    with pytest.raises(PackageError, match="No such file"):
+        released(tmp_path / "nowhere")
