@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import subprocess
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from inspection import __version__, imaging
+from inspection import imaging
 from inspection.errors import DataError
 from inspection.imaging import Frame
 from inspection.messages import Severity
@@ -48,6 +47,7 @@ from inspection.training.card import card
 from inspection.training.data import Dataset, Split
 from inspection.training.evaluate import Evaluation
 from inspection.training.recipe import DatasetDescription, Recipe
+from inspection.version import code_version
 
 OPSET = 20
 INPUT, OUTPUT = "crops", "probabilities"
@@ -293,22 +293,3 @@ def _hash_of(*paths: Path) -> str:
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def code_version() -> str:
-    """The version of this software, with the commit where it runs from a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return __version__
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return f"{__version__}+unknown"
-    return f"{__version__}+{found.stdout.strip()}"
