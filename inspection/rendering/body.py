@@ -9,6 +9,7 @@ from body to body is how it stands, its welds and what happened to its surface.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import itertools
 import math
@@ -187,6 +188,9 @@ def _off_sheet(x: float, y: float, shapes: list[Shape]) -> bool:
     )
 
 
+DRESSED_UM = 4.5
+"""The roughest face of an electrode cap on this line; `draw_imprint` goes to twice that."""
+
 COLOURS = ((0.07, 0.07, 0.08), (0.16, 0.15, 0.15), (0.13, 0.15, 0.22))
 
 
@@ -197,6 +201,15 @@ class _Weld(NamedTuple):
     imprints: tuple[Imprint, ...]
     own: int | None
     hole: Hole | None
+
+
+def _pressed(
+    rng: np.random.Generator, steel: Steel, x_px: float, y_px: float, radius_mm: float
+) -> Imprint:
+    """An imprint of a cap that is dressed in time: it has not grown as rough as a plant would still
+    accept."""
+    imprint = draw_imprint(rng, steel, x_px, y_px, radius_mm)
+    return dataclasses.replace(imprint, mottle_um=min(imprint.mottle_um, DRESSED_UM))
 
 
 class Stand:
@@ -298,7 +311,7 @@ class Stand:
         radius = float(np.clip(rng.normal(5.9, 0.3), 5.2, 6.7)) / 2
         x += offset * np.cos(towards) * PX_PER_MM
         y += offset * np.sin(towards) * PX_PER_MM
-        return _Weld((draw_imprint(rng, self.design.steel, x, y, radius),), 0, None)
+        return _Weld((_pressed(rng, self.design.steel, x, y, radius),), 0, None)
 
     def _defective(self, point: str, label: str) -> _Weld:
         """The same point with a defect, clear of the limits."""
@@ -310,7 +323,7 @@ class Stand:
 
         def pressed(offset: float, towards: float, radius: float) -> Imprint:
             dx, dy = offset * np.cos(towards) * PX_PER_MM, offset * np.sin(towards) * PX_PER_MM
-            return draw_imprint(rng, steel, x + dx, y + dy, radius)
+            return _pressed(rng, steel, x + dx, y + dy, radius)
 
         if label == "missing":
             return _Weld((), None, None)
@@ -337,7 +350,7 @@ class Stand:
             other = float(u(2.6, 3.2))
             far = SPACING_MIN * u(0.35, 0.88) * (good.radius_mm + other) * PX_PER_MM
             side = planned.edge_angle + (math.pi / 2) * float(rng.choice([-1, 1]))
-            second = draw_imprint(
+            second = _pressed(
                 rng, steel, good.x_px + far * math.cos(side), good.y_px + far * math.sin(side),
                 other,
             )  # fmt: skip
