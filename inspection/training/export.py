@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -140,8 +141,25 @@ def to_onnx(network: nn.Module, calibration: Calibration, recipe: Recipe, classe
         chatty.setLevel(level)
     if program is None:  # only where the exporter is asked to write a file itself
         raise DataError("the exporter returned no graph")
-    data: bytes = program.model_proto.SerializeToString()
+    graph = program.model_proto
+    _forget_the_source(graph)
+    data: bytes = graph.SerializeToString()
     return data
+
+
+def _forget_the_source(model: onnx.ModelProto) -> None:
+    """Take out where in which files of this machine each operation came from: no business of
+    whoever runs the graph, and different on every machine that makes the same one."""
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        del graph.metadata_props[:]
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+        for value in (*graph.value_info, *getattr(graph, "initializer", ())):
+            del value.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
 
 
 def write_draft(
