@@ -194,7 +194,7 @@ def test_the_exported_graph_says_what_torch_says(tmp_path: Path) -> None:
     )
     calibration = Calibration(1.7, -0.4)
     graph = to_onnx(network, calibration, recipe, CLASSES)
-    assert b".py" not in graph, "a graph says nothing of the machine that made it"
+    assert b"inspection/training" not in graph, "a graph says nothing of the machine that made it"
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     for count in (1, 3):
         crops = rng.integers(0, 256, (count, 64, 64, 3)).astype(np.uint8)
