@@ -70,8 +70,9 @@ class PointRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """What came of one order, exactly as the edge sent it, and when the station had it on disk (in
-    nanoseconds of the station's wall clock). Attempt 0 is the station's own word."""
+    """What came of one order, exactly as the edge sent it, and when the station took it up, just
+    before its commit (nanoseconds of the station's wall clock). Attempt 0 is the station's own
+    word."""
 
     answer: ViewResult
     received_ns: int

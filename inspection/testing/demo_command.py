@@ -99,6 +99,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigurationError(
             f"--folder {arguments.folder}: holds an earlier demonstration: name another folder"
         )
+    if arguments.folder is not None and (arguments.folder / "plan").exists():
+        raise ConfigurationError(
+            f"--folder {arguments.folder}: holds a plan, which would be overwritten: name another"
+            " folder"
+        )
     if not arguments.headless:
         if not PORTS[0] <= port <= PORTS[1]:
             raise ConfigurationError(f"--port {port}: must be {PORTS[0]} to {PORTS[1]}")

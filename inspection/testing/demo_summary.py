@@ -153,6 +153,7 @@ def count(
     false_ok = sorted(p for p, d in truth.items() if d and (p in released or p in said_ok))
     latencies = sorted(ms for run in runs for ms in run.latencies_ms)
     balances = [run.balance for run in runs]
+    absent = sum(balance.not_inspected for balance in balances)
     return Summary(
         parts=len(truth),
         runs_ok=verdicts[RunVerdict.OK],
@@ -190,6 +191,7 @@ def count(
         problems=[
             *_problems(of_part, len(planned), outcomes),
             *([f"{lost} planned points were lost: no record says anything of them"] * bool(lost)),
+            *([f"{_plural(absent, 'point')} not inspected: nobody looked there"] * bool(absent)),
             *([f"{doubled} points were counted more than once"] * bool(doubled)),
             *([f"{unplanned} records are of points nobody planned"] * bool(unplanned)),
             *([f"runs of parts nobody sent: {', '.join(strangers[:5])}"] * bool(strangers)),

@@ -80,11 +80,15 @@ def test_the_edge_imports_neither_torch_nor_streamlit_nor_a_database(python: Pat
     assert run(python, "-c", code, cwd=python.parent).strip() == "[]"
 
 
-def test_the_wheel_carries_the_body_and_the_place_of_its_model(python: Path) -> None:
+def test_the_wheel_carries_the_body_and_a_model_that_judges_its_golden_pictures_rightly(
+    python: Path,
+) -> None:
     code = (
         "from pathlib import Path; import inspection; from inspection.plan import read_plan;"
         "from inspection.rendering import body; print(len(read_plan(body.PLAN).points));"
-        "print((Path(inspection.__file__).parent / 'bundled' / 'spot-weld').is_dir())"
+        "from inspection.package import bundled_package, open_package;"
+        "from inspection.runtimes import load; found = load(open_package(bundled_package()));"
+        "print(Path(inspection.__file__).parent in found.package.path.parents)"
     )
     assert run(python, "-c", code, cwd=python.parent).split() == ["1248", "True"]
 

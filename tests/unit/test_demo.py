@@ -132,6 +132,7 @@ def test_a_good_point_that_is_not_ok_is_overkill_and_its_body_a_false_alarm(
 def test_a_good_point_nobody_looked_at_is_no_overkill_but_its_body_is_a_false_alarm() -> None:
     s = counted(seen("BODY-1", OK, ABSENT, OK, OK), BAD)
     assert (s.overkill, s.good_points_not_inspected, s.runs_false_alarm) == (0, 1, 1)
+    assert s.problems == ["1 point not inspected: nobody looked there"]
 
 
 def test_a_good_body_that_the_plc_held_is_a_false_alarm() -> None:

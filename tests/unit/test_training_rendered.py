@@ -202,13 +202,26 @@ def test_an_interrupted_run_goes_on_where_it_was(drawn: Path, tmp_path: Path) ->
     (half / "999-torn.jpg").write_bytes(b"")
     kept = root / part_name("train", 0)
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
-    with pytest.raises(DataError, match=r"holds 1 of 2 parts of train.*without --data"):
-        read_dataset(describe(), root)
+    found = read_dataset(describe(), root).split  # whoever wants only the rest can have it
+    assert found is not None
+    assert (found.train, found.test) == ((), ())
+    assert found.validation
     said: list[str] = []
     render_missing(describe(), root, progress=said.append)
     assert f"{2 * TINY.welds} welds of 2 parts" in said[0]
     assert bytes_of(root) == bytes_of(drawn)
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
+
+
+def test_a_folder_with_nothing_but_a_torn_split_says_how_to_go_on(
+    drawn: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "welds"
+    root.mkdir()
+    shutil.copy(drawn / "recipe.json", root)
+    shutil.copytree(drawn / part_name("train", 0), root / part_name("train", 0))
+    with pytest.raises(DataError, match=r"holds 1 of 2 parts of train.*without --data"):
+        read_dataset(describe(), root)
 
 
 def test_only_the_splits_asked_for_are_drawn(tmp_path: Path) -> None:

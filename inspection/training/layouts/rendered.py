@@ -165,23 +165,29 @@ def part_name(split: str, part: int) -> str:
 
 
 def read(description: DatasetDescription, root: Path) -> Dataset:
-    """The splits that are there. Raises `DataError` for a split that is there in part."""
+    """The splits that are there as a whole. Raises `DataError` where none is and one is there in
+    part; beside another one such a rest is passed over, for whoever wants it has it completed by
+    `render_missing` first."""
     recipe = recipe_of(description)
     _claim(root, recipe)
     dataset = Dataset(description, root)
     found: dict[str, tuple[str, ...]] = {}
+    begun: list[str] = []
     for split in SPLITS:
         count = getattr(recipe, split).parts
         here = [part for part in range(count) if (root / part_name(split, part) / WELDS).is_file()]
-        if here and len(here) < count:
-            raise DataError(
-                f"{root}: holds {len(here)} of {count} parts of {split}: rendering was"
-                " interrupted; without --data it is taken up again"
-            )
+        if len(here) < count:
+            begun += [f"{len(here)} of {count} parts of {split}"] if here else []
+            here = []
         found[split] = tuple(part_name(split, part) for part in here)
         for part in here:
             group = draw_part(recipe.seed, FIRST[split] + part, recipe.domain).steel.name
             dataset.pictures += _pictures(root, part_name(split, part), group)
+    if begun and not dataset.pictures:
+        raise DataError(
+            f"{root}: holds {', '.join(begun)}: rendering was interrupted; without --data it is"
+            " taken up again"
+        )
     dataset.split = Split(**found)
     return dataset
 
