@@ -8,23 +8,30 @@ will run.
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.wrappers import _FabricModule
 from torch import nn
 
 from inspection.errors import DataError, RecipeError
 from inspection.imaging import Frame
 from inspection.training import calibrate, export
-from inspection.training.architectures import CellClassifier, build
+from inspection.training.architectures import CellClassifier, build, pretrained
 from inspection.training.data import (
     Dataset,
     Picture,
@@ -49,9 +56,12 @@ from inspection.training.sampling import (
     WindowSampler,
     points_of,
 )
+from inspection.training.state import State
 from inspection.training.torch_setup import use_threads
 
 log = logging.getLogger(__name__)
+
+CPU = torch.device("cpu")
 
 DEFECT_CELL_WEIGHT = 3.0
 """Few cells are defective even in a batch full of defects."""
@@ -63,6 +73,15 @@ SMALLEST_RATE = 0.005
 """Of the learning rate, at the end."""
 
 Progress = Callable[[str], None]
+
+
+class Seen(NamedTuple):
+    """What a check says of the average: the mean loss on the validation parts, which decides when
+    to stop, figures by name, and a line for a person."""
+
+    loss: float
+    figures: dict[str, float]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +103,27 @@ def train(
     *,
     test_parts: Collection[str] | None = None,
     progress: Progress = log.info,
+    fabric: Fabric | None = None,
 ) -> Trained:
     """Train by the recipe file on the data below ``data_dir`` and write the package ``out_dir``,
-    which must be new or empty.
+    which must be new or empty. A training that was killed goes on from ``OUT_DIR.training/``.
 
     ``test_parts``, where given, are held out completely and become the test split, in place of
-    the description's share. Raises `RecipeError` and `DataError`, naming file and field.
+    the description's share. ``fabric`` says on which devices (`several`); of several processes all
+    but the first end in here, by `SystemExit`. Raises `RecipeError` and `DataError`, naming file
+    and field.
     """
     begun = time.monotonic()
-    export.claim(out_dir)
+    fabric = fabric or one_process()
+    first = fabric.is_global_zero
+    if not first:
+        progress = _silent
     told, description_path, description = read_both(recipe)
     use_threads(told.fit.threads)
     torch.manual_seed(told.seed)
     network = build(told.architecture, len(description.class_names), told.input, told.options)
+    if first:
+        export.claim(out_dir)
     dataset = read_dataset(description, data_dir)
     for warning in dataset.warnings:
         progress(f"warning: {warning}")
@@ -109,45 +136,77 @@ def train(
         f" {len(split.test)} to test; {len(dataset.unreadable)} unreadable"
     )
     pictures = dataset.of(split.train)
-    sampler = _sampler(dataset, pictures, told, network)
+    sampler = _sampler(dataset, pictures, told, network, fabric)
     crops, labels = points_of(dataset, dataset.of(split.validation), told.input)
 
-    def watch(network: nn.Module) -> str:
+    def watch(network: nn.Module) -> Seen:
         logits = _logits(network, crops)
         scores = calibrate.probabilities(logits, calibrate.calibrate(logits, labels))
         limits = calibrate.choose_limits(scores, labels, told.thresholds)
         bad, ok = labels > 0, scores[:, 0] >= limits.ok_min
-        return (
-            f"validation: {np.count_nonzero(bad & ok)} of {np.count_nonzero(bad)} escape,"
-            f" {np.count_nonzero(~bad & ~ok)} of {np.count_nonzero(~bad)} good ones not OK"
+        escapes, overkill = int((bad & ok).sum()), int((~bad & ~ok).sum())
+        defects, good = int(bad.sum()), int((~bad).sum())
+        likely = np.maximum(scores[np.arange(len(labels)), labels], calibrate.TINY)
+        loss = float(-np.log(likely).mean())
+        return Seen(
+            loss,
+            {
+                "validation/loss": loss,
+                "validation/escapes": escapes / max(1, defects),
+                "validation/overkill": overkill / max(1, good),
+            },
+            f"validation: {escapes} of {defects} escape, {overkill} of {good} good ones not OK",
         )
 
-    network = fit(network, sampler, told, progress, watch)
-    logits = _logits(network, crops)
-    calibration = calibrate.calibrate(logits, labels)
-    scores = calibrate.probabilities(logits, calibration)
-    limits = calibrate.choose_limits(scores, labels, told.thresholds)
-    progress(
-        f"temperature {calibration.temperature:.3f}, good shift {calibration.good_shift:+.3f};"
-        f" OK from {limits.ok_min:.6f}, NOK from {limits.nok_min:.6f}"
+    state = State(
+        out_dir.with_name(f"{out_dir.name}.training"),
+        _fingerprint(recipe, description_path, dataset, split, fabric),
+        writes=first,
     )
-    draft = export.Draft(
-        recipe=told,
-        recipe_path=recipe,
-        description=description,
-        description_path=description_path,
-        dataset=dataset,
-        split=split,
-        calibration=calibration,
-        limits=limits,
-        precision=_precision(told.fit),
-    )
-    model = export.write_draft(network, draft, out_dir, crops, labels)
-    validation = measure(model, dataset, split.validation)
-    test = measure(model, dataset, split.test) if split.test else None
-    seconds = time.monotonic() - begun
-    export.finish(draft, out_dir, validation, test, seconds)
+    with state.until_done():
+        network = fit(network, sampler, told, progress, watch, fabric=fabric, state=state)
+        if not first:
+            raise SystemExit(0)  # what is left to do is done once
+        logits = _logits(network, crops)
+        calibration = calibrate.calibrate(logits, labels)
+        scores = calibrate.probabilities(logits, calibration)
+        limits = calibrate.choose_limits(scores, labels, told.thresholds)
+        progress(
+            f"temperature {calibration.temperature:.3f}, good shift {calibration.good_shift:+.3f};"
+            f" OK from {limits.ok_min:.6f}, NOK from {limits.nok_min:.6f}"
+        )
+        draft = export.Draft(
+            recipe=told,
+            recipe_path=recipe,
+            description=description,
+            description_path=description_path,
+            dataset=dataset,
+            split=split,
+            calibration=calibration,
+            limits=limits,
+            precision=_precision(told.fit, fabric.device),
+        )
+        model = export.write_draft(network, draft, out_dir, crops, labels)
+        validation = measure(model, dataset, split.validation)
+        test = measure(model, dataset, split.test) if split.test else None
+        seconds = time.monotonic() - begun
+        export.finish(draft, out_dir, validation, test, seconds)
     return Trained(out_dir, split, validation, test, seconds)
+
+
+def _silent(_: str) -> None:
+    """What the first process says is enough."""
+
+
+def _fingerprint(
+    recipe: Path, description: Path, dataset: Dataset, split: Split, fabric: Fabric
+) -> str:
+    """Of everything that shapes a training."""
+    digest = hashlib.sha256()
+    for part in (recipe.read_bytes(), description.read_bytes(), dataset.sha256.encode()):
+        digest.update(hashlib.sha256(part).digest())
+    digest.update(repr((split, fabric.world_size, fabric.device.type)).encode())
+    return digest.hexdigest()
 
 
 def read_both(recipe: Path) -> tuple[Recipe, Path, DatasetDescription]:
@@ -172,58 +231,185 @@ def fit(
     sampler: Sampler,
     recipe: Recipe,
     progress: Progress,
-    watch: Callable[[nn.Module], str] | None = None,
+    watch: Callable[[nn.Module], Seen] | None = None,
+    *,
+    fabric: Fabric | None = None,
+    state: State | None = None,
 ) -> nn.Module:
-    """Optimise the network in place; returns the averaged one, ready to judge. Ten times on the way
-    ``watch`` is shown the average and what it says is told.
+    """Optimise the network in place; returns the averaged one, ready to judge, on the CPU.
+
+    `Fit.checks` times on the way ``watch`` is shown the average; what it says is told, and decides
+    when to stop where the recipe has patience. ``fabric`` says on which devices and in how many
+    processes; all of them draw batches of their own and follow the mean gradient. ``state``, where
+    given, is written at each check, and where it holds one already, training goes on from there and
+    ends as if it had never stopped.
 
     Same seed, same machine, same number of threads: same weights. A loss that is no number ends
     it with `DataError`, because every later weight would be none either.
     """
     settings = recipe.fit
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fabric = fabric or one_process()
+    steps = settings.steps_of(sampler.points)
+    network = network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        _groups(network, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    rng = np.random.default_rng(recipe.seed + 1)
-    half = _precision(settings) == "bfloat16"
+    rates = [group["lr"] for group in optimiser.param_groups]
+    rng = np.random.default_rng([recipe.seed + 1, fabric.global_rank])
+    if fabric.world_size == 1:
+        rng = np.random.default_rng(recipe.seed + 1)
+    wrapped, wrapped_optimiser = fabric.setup(network, optimiser)
+    if isinstance(network, CellClassifier):
+        wrapped.mark_forward_method("look")
+    half = _precision(settings, fabric.device) == "bfloat16"
     square = recipe.input.width == recipe.input.height
-    for step in range(settings.steps):
-        rate = settings.learning_rate * _schedule(step, settings.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    every = max(1, steps // settings.checks)
+    begun, best, best_loss, waited = 0, None, math.inf, 0
+    if state is not None and (held := state.read(fabric.device)) is not None:
+        network.load_state_dict(held["network"])
+        average.load_state_dict(held["average"])
+        optimiser.load_state_dict(held["optimiser"])
+        best, best_loss, waited = held["best"], held["best_loss"], held["waited"]
+        rng.bit_generator.state = held["rngs"][fabric.global_rank]
+        sampler.restore(held["samplers"][fabric.global_rank])
+        torch.set_rng_state(held["torch"][fabric.global_rank].cpu())
+        begun = held["step"]
+        progress(f"going on after step {begun} of {steps}")
+    clock = time.monotonic()
+    for step in range(begun, steps):
+        share = _schedule(step, steps)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * share
         batch = sampler.draw()
-        crops, targets, cells, zones = _turned(batch, rng, square=square)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        crops, targets, cells, zones = _turned(batch, rng, fabric.device, square=square)
+        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=half):
             loss, losses = _loss(
-                network, crops, targets, cells, zones, batch.measures, recipe.sampling
+                wrapped,
+                crops,
+                targets,
+                cells,
+                zones,
+                batch.measures,
+                recipe.sampling,
+                settings.smoothing,
             )
         if not math.isfinite(float(loss.detach())):
             raise DataError(
                 f"training diverged at step {step}: lower fit.learning_rate, or check the data"
             )
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        wrapped_optimiser.zero_grad()
+        fabric.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
+        wrapped_optimiser.step()
         _follow(average, network, min(settings.averaging, (1 + step) / (10 + step)))
         sampler.learn(losses)
-        if (step + 1) % max(1, settings.steps // 10) == 0:
-            seen = "" if watch is None else f"; {watch(average)}"
-            progress(f"step {step + 1} of {settings.steps}, loss {float(loss.detach()):.3f}{seen}")
-    return average
+        if (step + 1) % every:
+            continue
+        seen = None if watch is None else watch(average)
+        left = (time.monotonic() - clock) / (step + 1 - begun) * (steps - step - 1)
+        progress(
+            f"step {step + 1} of {steps}, loss {float(loss.detach()):.3f}, {left:.0f} s to go"
+            + ("" if seen is None else f"; {seen.text}")
+        )
+        if settings.patience and seen is not None:
+            waited += 1
+            if seen.loss < best_loss:
+                best, best_loss, waited = copy.deepcopy(average.state_dict()), seen.loss, 0
+        stop = bool(fabric.broadcast(settings.patience > 0 and waited >= settings.patience))
+        if state is not None:
+            figures = {"loss": float(loss.detach()), "rate": optimiser.param_groups[0]["lr"]}
+            state.note(step + 1, figures | ({} if seen is None else seen.figures))
+            rngs = _gathered(fabric, rng.bit_generator.state)
+            samplers = _gathered(fabric, sampler.state())
+            torches = _gathered(fabric, torch.get_rng_state())
+            if fabric.is_global_zero:
+                state.write(
+                    {
+                        "step": step + 1,
+                        "network": network.state_dict(),
+                        "average": average.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "best": best,
+                        "best_loss": best_loss,
+                        "waited": waited,
+                        "rngs": rngs,
+                        "samplers": samplers,
+                        "torch": torches,
+                    }
+                )
+        if stop:
+            progress(f"no better for {waited} checks: stopped after step {step + 1} of {steps}")
+            break
+    if best is not None:
+        average.load_state_dict(best)
+    return average.cpu()
+
+
+def one_process() -> Fabric:
+    """The CPU of this process alone."""
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def several(devices: int | str, nodes: int, accelerator: str) -> Fabric:
+    """As many processes as that, one a device; gradients are averaged by torch.distributed (NCCL on
+    GPUs, gloo on CPUs). Raises `DataError` where this machine has no such devices."""
+    one = devices in (1, "1") and nodes == 1
+    # Heads that a recipe gives no weight are not part of the loss.
+    strategy = "auto" if one else DDPStrategy(find_unused_parameters=True)
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise DataError(f"--devices {devices}: {' '.join(str(error).split())}") from None
+
+
+def _gathered(fabric: Fabric, value: object) -> list[Any]:
+    """The value of every process, in the order of their ranks."""
+    if fabric.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def _groups(network: nn.Module, settings: Fit) -> list[dict[str, Any]]:
+    """Parameters with their learning rates: those of a body that was trained before learn slower,
+    or not at all."""
+    body = {id(parameter) for parameter in pretrained(network)} if settings.body_rate < 1 else set()
+    slow = [p for p in network.parameters() if id(p) in body]
+    if settings.body_rate == 0:
+        for parameter in slow:
+            parameter.requires_grad_(False)
+        slow = []
+    fast = [p for p in network.parameters() if id(p) not in body]
+    groups: list[dict[str, Any]] = [{"params": fast, "lr": settings.learning_rate}]
+    if slow:
+        groups.append({"params": slow, "lr": settings.learning_rate * settings.body_rate})
+    return groups
 
 
 def _sampler(
-    dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe, network: nn.Module
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    recipe: Recipe,
+    network: nn.Module,
+    fabric: Fabric,
 ) -> Sampler:
+    if fabric.world_size > 1:  # the recipe's batch is that of all processes together
+        batch = max(2, math.ceil(recipe.fit.batch / fabric.world_size))
+        steps = recipe.fit.steps_of(sum(map(_labelled, pictures)))
+        fit = msgspec.structs.replace(recipe.fit, batch=batch, steps=steps, epochs=None)
+        recipe = msgspec.structs.replace(recipe, fit=fit)
     cells = isinstance(network, CellClassifier) and recipe.sampling.cells > 0
     stride = network.stride if cells and isinstance(network, CellClassifier) else None
     if recipe.sampling.kind == "points":
-        return PointSampler(dataset, pictures, recipe, stride)
-    return WindowSampler(dataset, pictures, recipe, stride)
+        return PointSampler(dataset, pictures, recipe, stride, fabric.global_rank)
+    return WindowSampler(dataset, pictures, recipe, stride, fabric.global_rank)
+
+
+def _labelled(picture: Picture) -> int:
+    return sum(point.label is not None and not point.borderline for point in picture.points)
 
 
 def _loss(
@@ -234,11 +420,13 @@ def _loss(
     zones: torch.Tensor | None,
     measures: npt.NDArray[np.float32] | None,
     sampling: Sampling,
+    smoothing: float = 0.0,
 ) -> tuple[torch.Tensor, npt.NDArray[np.float32]]:
     """The loss of a batch and of each of its points. Sums are in float32 in any precision."""
-    extra = torch.zeros(())
-    if isinstance(network, CellClassifier) and cells is not None:
-        look = network.look(crops)
+    extra = torch.zeros((), device=crops.device)
+    plain = network.module if isinstance(network, _FabricModule) else network
+    if isinstance(plain, CellClassifier) and cells is not None:
+        look = cast(CellClassifier, network).look(crops)
         logits, grid = look.logits.float(), look.cells.float()
         # The outermost cells see less than half of their surroundings.
         inner, wanted = grid[:, :, 1:-1, 1:-1], cells[:, 1:-1, 1:-1]
@@ -246,7 +434,7 @@ def _loss(
         weight = torch.where(wanted > 0, DEFECT_CELL_WEIGHT, 1.0)
         extra = sampling.cells * (each * weight).mean()
         if look.measures is not None and measures is not None and sampling.measures > 0:
-            true = torch.from_numpy(measures)
+            true = torch.from_numpy(measures).to(crops.device)
             known = ~true.isnan()
             if known.any():  # the mean of nothing is no number
                 error = F.smooth_l1_loss(
@@ -258,13 +446,15 @@ def _loss(
             extra = extra + sampling.zones * shares
     else:
         logits = network(crops).float()
-    losses = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
+    losses = F.cross_entropy(
+        logits, targets, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing
+    )
     counted = (targets != IGNORE).sum().clamp(min=1)
-    return losses.sum() / counted + extra, losses.detach().numpy()
+    return losses.sum() / counted + extra, losses.detach().cpu().numpy()
 
 
 def _turned(
-    batch: Batch, rng: np.random.Generator, *, square: bool
+    batch: Batch, rng: np.random.Generator, device: torch.device = CPU, *, square: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """A batch as tensors, in one of the eight symmetries of the square (four, if it is none)."""
     symmetry = int(rng.integers(8 if square else 4))
@@ -275,12 +465,15 @@ def _turned(
                 values = values.flip(axis)
         return values.transpose(-1, -2) if symmetry & 4 else values
 
-    crops = turned(torch.from_numpy(batch.crops).permute(0, 3, 1, 2))
+    def there(values: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values).to(device, non_blocking=True)
+
+    crops = turned(there(batch.crops).permute(0, 3, 1, 2))
     return (
         crops.float().contiguous(memory_format=torch.channels_last),
-        torch.from_numpy(batch.targets),
-        None if batch.cells is None else turned(torch.from_numpy(batch.cells)),
-        None if batch.zones is None else turned(torch.from_numpy(batch.zones)).float() / 255,
+        there(batch.targets),
+        None if batch.cells is None else turned(there(batch.cells)),
+        None if batch.zones is None else turned(there(batch.zones)).float() / 255,
     )
 
 
@@ -301,10 +494,12 @@ def _schedule(step: int, steps: int) -> float:
     return warm * (0.5 * (1 + math.cos(math.pi * step / steps)) + SMALLEST_RATE)
 
 
-def _precision(settings: Fit) -> str:
+def _precision(settings: Fit, device: torch.device) -> str:
     """For "auto", asks the processor: emulated bfloat16 is several times slower than float32."""
     if settings.precision != "auto":
         return settings.precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     try:
         flags = Path("/proc/cpuinfo").read_text("ascii", "replace")
     except OSError:
@@ -315,8 +510,9 @@ def _precision(settings: Fit) -> str:
 def _logits(network: nn.Module, crops: Frame) -> calibrate.Array:
     """What the network says of these points, in float32 as it will be exported."""
     found = []
+    device = next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(crops), 64):
-            part = torch.from_numpy(crops[start : start + 64]).permute(0, 3, 1, 2).float()
-            found.append(network(part).numpy())
+            part = torch.from_numpy(crops[start : start + 64]).to(device)
+            found.append(network(part.permute(0, 3, 1, 2).float()).cpu().numpy())
     return np.concatenate(found).astype(np.float64)

@@ -6,6 +6,7 @@ nobody knows is refused, because a misspelt one would otherwise be a silent defa
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -104,18 +105,35 @@ class DatasetDescription(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Optimisation: AdamW, a linear warm-up and then a cosine, weights averaged at the end.
 
+    Its length is said in ``steps``, or in ``epochs``: as many steps as show as many points as the
+    training parts have, so many times.
     ``averaging`` is the decay of the exponential moving average that becomes the model.
+    ``body_rate`` is the factor on the learning rate of weights that were trained before.
+    ``checks`` times on the way the average is tried on the validation parts; after ``patience``
+    checks in a row without a smaller loss training stops, and the average of the best check is
+    kept (0: neither). ``smoothing`` is the label smoothing (Szegedy et al., 2016).
     ``precision`` "auto" is bfloat16 where the processor multiplies it natively, else float32.
     Results depend on the number of ``threads``, through the order of sums.
     """
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000)]
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    epochs: Annotated[float, Meta(gt=0, le=10_000)] | None = None
     batch: Annotated[int, Meta(ge=2, le=1024)] = 32
     learning_rate: Positive = 1e-3
+    body_rate: Annotated[float, Meta(ge=0, le=1)] = 1.0
     weight_decay: Annotated[float, Meta(ge=0)] = 0.02
     averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.985
+    smoothing: Share = 0.0
+    checks: Annotated[int, Meta(ge=1, le=1000)] = 10
+    patience: Annotated[int, Meta(ge=0, le=1000)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
+
+    def steps_of(self, points: int) -> int:
+        """How many steps that is with so many training points."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, math.ceil(float(self.epochs or 0) * points / self.batch))
 
 
 class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +219,8 @@ Described = TypeVar("Described", Recipe, DatasetDescription)
 def read_recipe(path: Path) -> Recipe:
     """A checked recipe; raises `RecipeError` naming file, line and field."""
     recipe, text = _read(path, Recipe)
+    if (recipe.fit.steps is None) == (recipe.fit.epochs is None):
+        raise _problem(path, text, "fit", "needs either steps or epochs")
     if recipe.sampling.real + recipe.sampling.synthetic >= 1:
         raise _problem(
             path, text, "sampling.real", "with sampling.synthetic it leaves no good ones"

@@ -8,16 +8,16 @@ time in validation.
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from inspection.imaging import CropSpec, Frame, crop
 from inspection.messages import Region
@@ -47,6 +47,9 @@ favours what is hard without ever leaving the rest alone."""
 LIGHT, CONTRAST, CAST = 25.0, 0.25, 8.0
 """Grey levels, share, grey levels: how far another lamp may change a crop."""
 
+RANKS_APART = 1_000_003
+"""Between the seeds of the processes of one training."""
+
 MEMORY = 400
 """How many hard places are remembered."""
 
@@ -65,7 +68,9 @@ class Batch(NamedTuple):
 
 
 class Sampler(Protocol):
-    """Draws batches for ever."""
+    """Draws batches for ever. ``points`` is how many points there are to draw from: an epoch."""
+
+    points: int
 
     def draw(self) -> Batch:
         """The next batch."""
@@ -75,6 +80,14 @@ class Sampler(Protocol):
         """Told the loss of each point of the last batch."""
         ...
 
+    def state(self) -> dict[str, Any]:
+        """All that shapes the batches still to come, as tensors and plain values."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where the sampler was whose `state` this is; it was made from the same data."""
+        ...
+
 
 class PointSampler:
     """Points with augmentation; defects and good ones in the recipe's shares, classes of defects
@@ -82,9 +95,15 @@ class PointSampler:
     Cells where pictures have masks, zones where they have these."""
 
     def __init__(
-        self, dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe, stride: int | None
+        self,
+        dataset: Dataset,
+        pictures: Sequence[Picture],
+        recipe: Recipe,
+        stride: int | None,
+        rank: int = 0,
     ) -> None:
-        self._rng = np.random.default_rng(recipe.seed)
+        self._rng = _generator(recipe, rank)
+        self._seed = recipe.seed + RANKS_APART * rank
         self._batch, self._defects = recipe.fit.batch, recipe.sampling.defects
         crops, labels = points_of(dataset, pictures, recipe.input)
         self._crops, self._labels = crops, labels
@@ -98,13 +117,15 @@ class PointSampler:
             self._zones = _zone_shares(pictures, recipe.input, stride)
         known = [p.measures for picture in pictures for p in picture.points if _counts(p)]
         self._measures = np.array(known, np.float32) if any(known) else None
-        self._hard, self._steps, self._draws = recipe.sampling.hard, recipe.fit.steps, 0
+        self.points = len(labels)
+        self._hard, self._draws = recipe.sampling.hard, 0
+        self._steps = recipe.fit.steps_of(self.points)
         self._losses = np.full(len(labels), np.inf)  # what nobody has seen yet comes first
         self._last: list[int] = []
-        self._augment: Callable[[Frame], Frame] = functools.partial(lighten, rng=self._rng)
+        self._augment: Augmentation = _Lighten(self._rng)
         if recipe.sampling.augment == "photograph":
             square = recipe.input.width == recipe.input.height
-            self._augment = augmentation(recipe.seed, square=square)
+            self._augment = augmentation(self._seed, square=square)
 
     def draw(self) -> Batch:
         chosen = []
@@ -119,6 +140,7 @@ class PointSampler:
             hardest = np.argmax(self._losses[drawn]) if self._rng.random() < hard else 0
             chosen.append(int(drawn[hardest]))
         self._last = chosen
+        self._augment.reseed(self._seed * 1_000_003 + self._draws)
         crops = np.stack([self._augment(self._crops[i]) for i in chosen])
         return Batch(
             crops,
@@ -131,11 +153,45 @@ class PointSampler:
     def learn(self, losses: npt.NDArray[np.float32]) -> None:
         self._losses[self._last] = losses
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "rng": self._rng.bit_generator.state,
+            "draws": self._draws,
+            "losses": torch.from_numpy(self._losses.copy()),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._draws = state["draws"]
+        self._losses = state["losses"].cpu().numpy().copy()
+
+
+def _generator(recipe: Recipe, rank: int) -> np.random.Generator:
+    """Every process draws for itself; the first one as if it were alone."""
+    return np.random.default_rng(recipe.seed + RANKS_APART * rank)
+
 
 class Augmentation(Protocol):
     """Changes a uint8 crop in ways that leave its label true."""
 
     def __call__(self, crop: Frame) -> Frame: ...
+
+    def reseed(self, seed: int) -> None:
+        """Told before each batch, so that what comes next never depends on how one got there."""
+        ...
+
+
+class _Lighten:
+    """`lighten` with the sampler's own generator, whose state the sampler keeps."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def __call__(self, crop: Frame) -> Frame:
+        return lighten(crop, self._rng)
+
+    def reseed(self, seed: int) -> None:
+        pass
 
 
 def lighten(crop: Frame, rng: np.random.Generator) -> Frame:
@@ -180,11 +236,15 @@ def augmentation(seed: int, *, square: bool) -> Augmentation:
         seed=seed,
     )
 
-    def augment(crop: Frame) -> Frame:
-        changed: Frame = chain(image=crop)["image"]
-        return np.ascontiguousarray(changed.reshape(crop.shape))
+    class Photograph:
+        def __call__(self, crop: Frame) -> Frame:
+            changed: Frame = chain(image=crop)["image"]
+            return np.ascontiguousarray(changed.reshape(crop.shape))
 
-    return augment
+        def reseed(self, seed: int) -> None:
+            chain.set_random_seed(seed % 2**32)
+
+    return Photograph()
 
 
 class _Picture(NamedTuple):
@@ -203,9 +263,15 @@ class WindowSampler:
     and synthetic pictures. Remembers the good places that were called defective."""
 
     def __init__(
-        self, dataset: Dataset, pictures: Sequence[Picture], recipe: Recipe, stride: int | None
+        self,
+        dataset: Dataset,
+        pictures: Sequence[Picture],
+        recipe: Recipe,
+        stride: int | None,
+        rank: int = 0,
     ) -> None:
-        self._rng = np.random.default_rng(recipe.seed)
+        self._rng = _generator(recipe, rank)
+        self.points = sum(_counts(point) for picture in pictures for point in picture.points)
         self._recipe, self._stride = recipe, stride
         self._classes = dataset.description.class_names
         self._size = dataset.description.tiles or Tiles(width_px=64, height_px=64)
@@ -264,6 +330,15 @@ class WindowSampler:
             self._hard = sorted(self._hard, key=lambda entry: -entry[0])[:MEMORY]
         if self._draws % 150 == 0:  # what was hard once fades, for it may have been learnt
             self._hard = [(0.7 * loss, place) for loss, place in self._hard]
+
+    def state(self) -> dict[str, Any]:
+        hard = [(loss, *place) for loss, place in self._hard]
+        return {"rng": self._rng.bit_generator.state, "draws": self._draws, "hard": hard}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._draws = state["draws"]
+        self._hard = [(loss, _Place(*place)) for loss, *place in state["hard"]]
 
     def _place(self) -> _Place:
         rng, sampling = self._rng, self._recipe.sampling

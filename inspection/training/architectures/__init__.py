@@ -70,6 +70,12 @@ class CellClassifier(nn.Module):
         return self.look(crops).logits
 
 
+def pretrained(network: nn.Module) -> list[nn.Parameter]:
+    """The weights in a network's ``body``, trained before; none where it has none."""
+    body = getattr(network, "body", None)
+    return list(body.parameters()) if isinstance(body, nn.Module) else []
+
+
 def build(name: str, classes: int, spec: CropSpec, options: Options) -> nn.Module:
     """An untrained network, or one with its pre-trained weights; raises `RecipeError`."""
     if name not in ARCHITECTURES:
