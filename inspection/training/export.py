@@ -42,7 +42,7 @@ from inspection.package import (
 )
 from inspection.policy import Policy, judge
 from inspection.runtimes import Model, Scores, load
-from inspection.training.architectures import ARCHITECTURES
+from inspection.training.architectures import provenance
 from inspection.training.calibrate import Calibration, Labels, Limits, log_odds
 from inspection.training.card import card
 from inspection.training.data import Dataset, Split
@@ -217,7 +217,7 @@ def finish(
     seconds: float,
 ) -> None:
     """Write the card and seal the package with what was measured."""
-    weights = ARCHITECTURES[draft.recipe.architecture].weights
+    weights = provenance(draft.recipe.architecture, draft.recipe.options)
     text = card(
         draft.recipe,
         draft.dataset,
@@ -283,7 +283,8 @@ def _seal(draft: Draft, out_dir: Path, metrics: dict[str, object]) -> None:
         metrics=metrics,
         licences={
             "data": f"{description.licence}: {description.source}",
-            "weights": ARCHITECTURES[recipe.architecture].weights or "trained from the data alone",
+            "weights": provenance(recipe.architecture, recipe.options)
+            or "trained from the data alone",
         },
         verified_on=(
             VerifiedOn(

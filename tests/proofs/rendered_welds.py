@@ -28,6 +28,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -42,7 +43,8 @@ from inspection.imaging import CropSpec
 from inspection.package import open_package, released
 from inspection.runtimes import load
 from inspection.statistics import Rate, rate
-from inspection.training.architectures.efficientnet_lite0 import EfficientNetLite0
+from inspection.training.architectures import build
+from inspection.training.architectures.photographs import Photographs
 from inspection.training.data import Dataset, Picture, read_dataset
 from inspection.training.evaluate import measure
 from inspection.training.evaluate_command import unseen
@@ -91,8 +93,12 @@ class Eye:
 
     def __init__(self, spec: CropSpec, side_px: int = SIDE_PX) -> None:
         self.spec, self.side_px = spec, side_px
-        network = EfficientNetLite0(2, spec).eval().requires_grad_(requires_grad=False)
-        self._body = network.body.to(memory_format=torch.channels_last)
+        network = build("efficientnet-lite0", 2, spec, {"pooling": "average"})
+        network = network.eval().requires_grad_(requires_grad=False)
+        self._network = cast(
+            Photographs,
+            network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        )
 
     def see(self, dataset: Dataset, parts: Sequence[str]) -> Welds:
         """The labelled welds of these parts; borderline ones are left out, as for a model."""
@@ -109,8 +115,7 @@ class Eye:
         x = crops.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
         if self.side_px not in (self.spec.width, self.spec.height):
             x = F.interpolate(x, size=(self.side_px, self.side_px), mode="bilinear")
-        x = x.expand(-1, 3, -1, -1)
-        features: Array = self._body.extract_features((x - 127.0) / 128.0).mean(dim=(2, 3)).numpy()
+        features: Array = self._network.embed(x).numpy()
         return features
 
 

