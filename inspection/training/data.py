@@ -24,6 +24,7 @@ from inspection.training.recipe import DatasetDescription, SplitRule
 
 LAYOUTS = {
     "folders": "inspection.training.layouts.folders:read",
+    "mvtec": "inspection.training.layouts.mvtec:read",
     "index": "inspection.training.layouts.index:read",
     "deeppcb": "inspection.training.layouts.deeppcb:read",
     "rendered": "inspection.training.layouts.rendered:read",

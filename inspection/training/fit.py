@@ -39,6 +39,8 @@ from inspection.training.data import (
     read_dataset,
     split_parts,
 )
+from inspection.training.defaults import default_recipe, write_toml
+from inspection.training.discover import describe
 from inspection.training.evaluate import Evaluation, measure
 from inspection.training.recipe import (
     DatasetDescription,
@@ -90,6 +92,7 @@ class Trained:
     with. ``test`` is None where no part was left for it."""
 
     path: Path
+    ok_class: str
     split: Split
     validation: Evaluation
     test: Evaluation | None
@@ -97,17 +100,21 @@ class Trained:
 
 
 def train(
-    recipe: Path,
+    recipe: Path | None,
     data_dir: Path,
     out_dir: Path,
     *,
     test_parts: Collection[str] | None = None,
+    ok: str | None = None,
+    part: str | None = None,
     progress: Progress = log.info,
     fabric: Fabric | None = None,
 ) -> Trained:
-    """Train by the recipe file on the data below ``data_dir`` and write the package ``out_dir``,
-    which must be new or empty. A training that was killed goes on from ``OUT_DIR.training/``.
+    """Train on the data below ``data_dir`` and write the package ``out_dir``, which must be new or
+    empty. A training that was killed goes on from ``OUT_DIR.training/``.
 
+    Without ``recipe`` one is chosen by what the data are (`defaults`), and where a recipe names no
+    description, ``ok`` and ``part`` say what the data do not (`discover.describe`).
     ``test_parts``, where given, are held out completely and become the test split, in place of
     the description's share. ``fabric`` says on which devices (`several`); of several processes all
     but the first end in here, by `SystemExit`. Raises `RecipeError` and `DataError`, naming file
@@ -118,13 +125,14 @@ def train(
     first = fabric.is_global_zero
     if not first:
         progress = _silent
-    told, description_path, description = read_both(recipe)
+    if first:
+        export.claim(out_dir)
+    aside = out_dir.with_name(f"{out_dir.name}.training")
+    task = prepare(recipe, data_dir, aside, ok=ok, part=part, write=first)
+    told, description, dataset = task.recipe, task.description, task.dataset
     use_threads(told.fit.threads)
     torch.manual_seed(told.seed)
     network = build(told.architecture, len(description.class_names), told.input, told.options)
-    if first:
-        export.claim(out_dir)
-    dataset = read_dataset(description, data_dir)
     for warning in dataset.warnings:
         progress(f"warning: {warning}")
     for unreadable in dataset.unreadable:
@@ -158,11 +166,7 @@ def train(
             f"validation: {escapes} of {defects} escape, {overkill} of {good} good ones not OK",
         )
 
-    state = State(
-        out_dir.with_name(f"{out_dir.name}.training"),
-        _fingerprint(recipe, description_path, dataset, split, fabric),
-        writes=first,
-    )
+    state = State(aside, _fingerprint(task, split, fabric), writes=first)
     with state.until_done():
         network = fit(network, sampler, told, progress, watch, fabric=fabric, state=state)
         if not first:
@@ -177,9 +181,9 @@ def train(
         )
         draft = export.Draft(
             recipe=told,
-            recipe_path=recipe,
+            recipe_path=task.recipe_path,
             description=description,
-            description_path=description_path,
+            description_path=task.description_path,
             dataset=dataset,
             split=split,
             calibration=calibration,
@@ -191,22 +195,64 @@ def train(
         test = measure(model, dataset, split.test) if split.test else None
         seconds = time.monotonic() - begun
         export.finish(draft, out_dir, validation, test, seconds)
-    return Trained(out_dir, split, validation, test, seconds)
+    return Trained(out_dir, description.ok_class, split, validation, test, seconds)
 
 
 def _silent(_: str) -> None:
     """What the first process says is enough."""
 
 
-def _fingerprint(
-    recipe: Path, description: Path, dataset: Dataset, split: Split, fabric: Fabric
-) -> str:
+def _fingerprint(task: Task, split: Split, fabric: Fabric) -> str:
     """Of everything that shapes a training."""
-    digest = hashlib.sha256()
-    for part in (recipe.read_bytes(), description.read_bytes(), dataset.sha256.encode()):
-        digest.update(hashlib.sha256(part).digest())
+    digest = hashlib.sha256(msgspec.json.encode((task.recipe, task.description)))
+    digest.update(task.dataset.sha256.encode())
     digest.update(repr((split, fabric.world_size, fabric.device.type)).encode())
     return digest.hexdigest()
+
+
+class Task(NamedTuple):
+    """A recipe, the description of its data, the files that say so, and the data."""
+
+    recipe: Recipe
+    recipe_path: Path
+    description: DatasetDescription
+    description_path: Path
+    dataset: Dataset
+
+
+def prepare(
+    recipe: Path | None,
+    data_dir: Path,
+    aside: Path,
+    *,
+    ok: str | None = None,
+    part: str | None = None,
+    write: bool = True,
+) -> Task:
+    """Recipe, description and data, those that nobody wrote chosen here and written to ``aside``.
+    Raises `RecipeError` and `DataError`."""
+    if recipe is not None:
+        told = read_recipe(recipe)
+        if told.dataset:
+            told, description_path, description = read_both(recipe)
+            if ok is not None or part is not None:
+                raise RecipeError(
+                    f"{recipe}: names {description_path}: say there what --ok and --part would"
+                )
+            dataset = read_dataset(description, data_dir)
+            return Task(told, recipe, description, description_path, dataset)
+    recipe_path, description_path = aside / export.RECIPE, aside / export.DESCRIPTION
+    description = describe(data_dir, ok=ok, part=part)
+    dataset = read_dataset(description, data_dir)
+    if recipe is None:
+        told = default_recipe(description, dataset.pictures)
+    else:
+        recipe_path = recipe
+    if write:
+        write_toml(description, description_path)
+        if recipe is None:
+            write_toml(told, recipe_path)
+    return Task(told, recipe_path, description, description_path, dataset)
 
 
 def read_both(recipe: Path) -> tuple[Recipe, Path, DatasetDescription]:

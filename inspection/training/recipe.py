@@ -198,11 +198,12 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``recipe.toml``. ``dataset`` is a path from the recipe's own folder."""
+    """``recipe.toml``. ``dataset`` is a path from the recipe's own folder to a description; where
+    it is empty the data say themselves what they are (`inspection.training.discover`)."""
 
     name: Id
     version: Annotated[str, Meta(min_length=1, max_length=64)]
-    dataset: str
+    dataset: str = ""
     architecture: str
     input: CropSpec
     fit: Fit
@@ -256,11 +257,9 @@ def read_description(path: Path) -> DatasetDescription:
         if pattern is None:
             continue
         try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise _problem(path, text, field, f"no regular expression: {error}") from None
-        if groups < 1:
-            raise _problem(path, text, field, "needs a group in parentheses: what it finds counts")
+            check_expression(pattern, field)
+        except RecipeError as error:
+            raise _problem(path, text, field, str(error).partition(": ")[2]) from None
     if (description.layout == "rendered") != (description.rendered is not None):
         raise _problem(
             path, text, "layout", 'layout "rendered" and a [rendered] table belong together'
@@ -268,6 +267,16 @@ def read_description(path: Path) -> DatasetDescription:
     if description.split.validation + description.split.test >= 1:
         raise _problem(path, text, "split.test", "with split.validation it leaves none to train on")
     return description
+
+
+def check_expression(pattern: str, what: str) -> None:
+    """Raises `RecipeError`, naming ``what``, unless it is a regular expression with a group."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise RecipeError(f"{what}: no regular expression: {error}") from None
+    if groups < 1:
+        raise RecipeError(f"{what}: needs a group in parentheses: what it finds counts")
 
 
 def _read(path: Path, kind: type[Described]) -> tuple[Described, str]:

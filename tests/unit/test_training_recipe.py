@@ -138,6 +138,8 @@ def test_the_line_of_a_field_is_the_nearest_that_is_there() -> None:
 
 @pytest.mark.parametrize("recipe", sorted(ROOT.glob("models/*/recipe.toml")), ids=str)
 def test_every_recipe_of_the_project_can_be_read(recipe: Path) -> None:
-    told, _, description = read_both(recipe)
-    assert told.name
-    assert len(description.class_names) >= 2
+    told = read_recipe(recipe)
+    assert told.name == recipe.parent.name
+    if told.dataset:  # without one it is trained on whatever data it is given
+        _, _, description = read_both(recipe)
+        assert len(description.class_names) >= 2

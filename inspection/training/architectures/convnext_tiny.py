@@ -6,7 +6,7 @@ from torch import nn
 
 from inspection.imaging import CropSpec
 from inspection.training.architectures import Options
-from inspection.training.architectures.photographs import from_torchvision, trunk
+from inspection.training.architectures.photographs import convolutions, from_torchvision
 
 FEATURES = 768
 
@@ -20,5 +20,5 @@ def build(classes: int, spec: CropSpec, options: Options) -> nn.Module:
         options,
         "classifier",
         FEATURES,
-        trunk,
+        convolutions,
     )

@@ -37,6 +37,14 @@ def build(classes: int, spec: CropSpec, options: Options) -> nn.Module:
     elif wanted["weights"] != NONE:
         read_weights(body, wanted["weights"], skip="_fc.")
     body._fc = nn.Identity()  # noqa: SLF001  the package offers no other way
+    stem, first = nn.ModuleList([body._conv_stem, body._bn0]), list(body._blocks)  # noqa: SLF001
     return Photographs(
-        body, body.extract_features, FEATURES, classes, wanted, mean=GREY, deviation=RANGE
+        body,
+        body.extract_features,
+        FEATURES,
+        classes,
+        wanted,
+        stages=[stem, *first],
+        mean=GREY,
+        deviation=RANGE,
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import nn
 
 from inspection.imaging import CropSpec
@@ -19,7 +16,7 @@ def build(classes: int, spec: CropSpec, options: Options) -> nn.Module:
     return from_torchvision("resnet18", spec, classes, options, "fc", FEATURES, _features)
 
 
-def _features(body: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+def _features(body: nn.Module) -> nn.Sequential:
     """All of it up to the pooling."""
     children = dict(body.named_children())
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
