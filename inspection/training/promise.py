@@ -2,16 +2,16 @@
 
 Method: "Learn then Test" (Angelopoulos, Bates, Candès, Jordan, Lei, arXiv 2110.01052) with
 fixed-sequence testing. Thresholds of the OK class are tried from the safest on; each has the null
-hypothesis "more than the limit escapes", and the first that is not rejected ends the sequence. Among
-those rejected, which have the promise, the cheapest is taken.
+hypothesis "more than the limit escapes", and the first that is not rejected ends the sequence.
+Among those rejected, which have the promise, the cheapest is taken.
 
 **Ties and the grid.** Whatever grid is tried, the risk is kept, so the grid may be the scores
 themselves. With a lower threshold never fewer defects come out OK, of those counted as of those to
-come. Let t be the largest threshold at which the true rate reaches the limit (the rate is continuous
-from below, so there is one). A threshold that breaks the promise lies at t or below; there at least
-as many escapes are counted as at t; so it is accepted only if the test at t rejects, and t is a
-number of the distribution, not of the sample. Scores equal to a threshold reach it, as in
-`inspection.policy.judge`, and counts are made with the very number that the policy will hold.
+come. Let t be the largest threshold at which the true rate reaches the limit (the rate is
+continuous from below, so there is one). A threshold that breaks the promise lies at t or below;
+there at least as many escapes are counted as at t; so it is accepted only if the test at t rejects,
+and t is a number of the distribution, not of the sample. Scores equal to a threshold reach it, as
+in `inspection.policy.judge`, and counts are made with the very number that the policy will hold.
 
 **What counts as an escape here.** A defective point whose OK score reaches ``ok_min``, whatever the
 other scores or the out-of-distribution check would have made of it. The promise therefore leans on
@@ -117,7 +117,8 @@ class Counts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Expected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to expect of thresholds; shares, and no bounds. ``escapes`` is what calibrated scores
     expect, but no less than was counted and no more than the upper bound of that; ``overkill`` good
-    points not called OK, of which ``false_alarms`` are called NOK; ``review`` of all points in production; ``cost`` per point."""
+    points not called OK, ``false_alarms`` those called NOK; ``review`` of all points in
+    production; ``cost`` per point."""
 
     escapes: float
     overkill: float
@@ -174,14 +175,14 @@ def choose(
     other_scores: Sequence[Array] = (),
 ) -> Choice:
     """The cheapest thresholds that keep the promise, or, where the data cannot prove it, the
-    cheapest whose escapes, counted and expected, stay below the limit.
+    cheapest at which no more than the limit was counted to escape.
 
     ``scores`` (N, classes): calibrated probabilities as the exported graph gives them, the OK class
-    first. ``labels`` (N,): the true class. ``parts`` (N,): the part of each point. ``ood`` (N,): the
-    points that are held back as out of distribution; it counts in the costs alone.
-    ``other_scores``: the same points through other graphs of the package; the promise must pass
-    for every one (intersection-union test, Berger 1982, which needs no correction), costs are those
-    of the first.
+    first. ``labels`` (N,): the true class. ``parts`` (N,): the part of each point. ``ood`` (N,):
+    the points that are held back as out of distribution; it counts in the costs alone.
+    ``other_scores``: the same points through other graphs of the package; the promise must pass for
+    every one (intersection-union test, Berger 1982, which needs no correction), costs are those of
+    the first.
 
     Raises `DataError` where these are no probabilities, do not fit each other, or are empty.
     """
@@ -211,9 +212,13 @@ def choose(
     price = prevalence * (costs.miss * escapes + costs.review * (1 - escapes)) + (
         1 - prevalence
     ) * costs.review * (1 - released)
+    counted = np.max(
+        [_share_reaching(table[defective, 0], candidates, defective.sum()) for table in graphs],
+        axis=0,
+    )
+    allowed = proven if proven.any() else counted <= promise.limit
     # The highest threshold can always be chosen: nothing is safer.
-    allowed = proven if proven.any() else escapes <= promise.limit
-    allowed[-1] = True
+    allowed = np.append(allowed[:-1], True)
     price = np.where(allowed, price, np.inf)
     at = len(price) - 1 - int(np.argmin(price[::-1]))  # of equal prices the safest
     ok_min = float(candidates[at])
@@ -230,7 +235,7 @@ def choose(
         points=len(labels),
         defects=int(defective.sum()),
         parts=trials.parts,
-        independent=trials.count,
+        independent=trials.independent,
         escapes=int((graphs[worst][defective, 0] >= ok_min).sum()),
         failed=round(float(failed[worst, at]), 6),
     )
@@ -281,7 +286,7 @@ class _Trials(NamedTuple):
     weight: Array
     """Of each defect: what it adds to the sum if it escapes."""
     parts: int
-    count: int
+    independent: int
     level: float
     excess: float
     exact: bool
@@ -326,7 +331,7 @@ class _Trials(NamedTuple):
     ) -> Array:
         """Of the null hypothesis that more than ``level`` escapes."""
         level = self.level if level is None else level
-        count = self.count if count is None else count
+        count = self.independent if count is None else count
         if count == 0:
             return np.ones_like(failed)
         if self.exact:
@@ -337,17 +342,17 @@ class _Trials(NamedTuple):
 
     def bound(self, failed: Array, confidence: float) -> Array:
         """The largest rates of escapes that are not refuted."""
-        if self.count == 0:
+        if self.independent == 0:
             return np.ones_like(failed)
         values, back = np.unique(failed, return_inverse=True)
         if self.exact:
-            below = np.minimum(values, self.count - 1)
-            rates = betaincinv(below + 1, self.count - below, confidence)
-            rates[values >= self.count] = 1.0
+            below = np.minimum(values, self.independent - 1)
+            rates = betaincinv(below + 1, self.independent - below, confidence)
+            rates[values >= self.independent] = 1.0
         else:
-            low, high = np.minimum(values / self.count, 1.0), np.ones_like(values)
-            for _ in range(60):
-                middle = (low + high) / 2
+            low, high = np.minimum(values / self.independent, 1.0), np.ones_like(values)
+            for _ in range(45):
+                middle = np.clip((low + high) / 2, TINY, 1 - TINY)
                 refuted = self.p_value(values, middle) <= 1 - confidence
                 low, high = np.where(refuted, low, middle), np.where(refuted, middle, high)
             rates = high
@@ -366,7 +371,7 @@ class _Trials(NamedTuple):
                 proves = self.p_value(np.array(failed), count=middle) <= risk
                 low, high = (low, middle) if proves else (middle, high)
             needed = high
-        return max(1, needed - self.count)
+        return max(1, needed - self.independent)
 
 
 def _candidates(ok_scores: Array) -> Array:
