@@ -140,28 +140,49 @@ class CostCurve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     proven: tuple[bool, ...]
 
 
-class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds, and what may be said of them. ``nok_min`` holds for every defect class.
+class Proof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the data prove of a threshold of the OK class.
 
     ``bound`` is the one-sided upper bound of the escape rate at this very threshold. It is below
-    the limit where ``proven``; the promise is the limit, not the bound, because the threshold was
-    chosen on the same points. ``more_defects`` independent ones without an escape would prove the
-    limit at this threshold; 0 where it is proven.
+    the limit where ``proven``; the promise is the limit, not the bound, because a threshold may
+    have been chosen on the same points. ``more_defects`` independent ones without an escape would
+    prove the limit at this threshold; 0 where it is proven.
     """
 
     ok_min: float
-    nok_min: float
+    promise: Promise
     proven: bool
     statement: str
-    promise: Promise
-    costs: Costs
-    prevalence: float
     counts: Counts
     bound: float
     p_value: float
     more_defects: int
+
+
+class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Thresholds, and what may be said of them. ``nok_min`` holds for every defect class."""
+
+    ok_min: float
+    nok_min: float
+    proof: Proof
+    costs: Costs
+    prevalence: float
     expected: Expected
     curve: CostCurve
+
+    @property
+    def proven(self) -> bool:
+        """Whether the escape rate is promised to stay below the limit."""
+        return self.proof.proven
+
+    @property
+    def statement(self) -> str:
+        """One sentence for card and report."""
+        return self.proof.statement
+
+    @property
+    def counts(self) -> Counts:
+        return self.proof.counts
 
 
 def choose(
@@ -230,30 +251,12 @@ def choose(
         graphs[0], defective, held, candidates[some], escapes[some], nok_min, prevalence, costs
     )
     here = rows[int(np.searchsorted(some, at))]
-    worst = int(np.argmax(failed[:, at]))
-    counts = Counts(
-        points=len(labels),
-        defects=int(defective.sum()),
-        parts=trials.parts,
-        independent=trials.independent,
-        escapes=int((graphs[worst][defective, 0] >= ok_min).sum()),
-        failed=round(float(failed[worst, at]), 6),
-    )
-    kept = bool(proven[at])
-    bound = float(trials.bound(failed[worst, [at]], promise.confidence)[0])
-    more = 0 if kept else trials.more(float(failed[worst, at]), promise)
     return Choice(
         ok_min=ok_min,
         nok_min=nok_min,
-        proven=kept,
-        statement=_statement(promise, counts, ok_min, bound, more, kept, len(graphs)),
-        promise=promise,
+        proof=_proof(graphs, labels, trials, failed[:, at], ok_min, promise),
         costs=costs,
         prevalence=prevalence,
-        counts=counts,
-        bound=bound,
-        p_value=float(p_values[at]),
-        more_defects=more,
         expected=here,
         curve=CostCurve(
             threshold=tuple(candidates[some].tolist()),
@@ -263,6 +266,64 @@ def choose(
             cost=tuple(row.cost for row in rows),
             proven=tuple(proven[some].tolist()),
         ),
+    )
+
+
+def prove(
+    scores: Array,
+    labels: Labels,
+    parts: Sequence[str],
+    ok_min: float,
+    promise: Promise,
+    *,
+    other_scores: Sequence[Array] = (),
+) -> Proof:
+    """What these points prove of one threshold that was fixed before anyone looked at them; of one
+    that was found by trying several here, nothing. Arguments and errors as those of `choose`."""
+    graphs = [np.asarray(table, np.float64) for table in (scores, *other_scores)]
+    labels = np.asarray(labels)
+    _check(graphs, labels, parts, np.zeros(len(labels), np.bool_))
+    if not 0 <= ok_min <= 1:
+        raise DataError(f"ok_min: a threshold lies between 0 and 1, not at {ok_min}")
+    defective = labels != 0
+    trials = _Trials.of(np.asarray(parts, dtype=np.str_)[defective], promise)
+    failed = [trials.failed(table[defective, 0], np.array([ok_min])) for table in graphs]
+    return _proof(graphs, labels, trials, np.concatenate(failed), ok_min, promise)
+
+
+def _proof(
+    graphs: Sequence[Array],
+    labels: Labels,
+    trials: _Trials,
+    failed: Array,
+    ok_min: float,
+    promise: Promise,
+) -> Proof:
+    """Of the graph in which most escaped; ``failed`` is of each graph."""
+    worst = int(np.argmax(failed))
+    most = float(failed[worst])
+    defective = labels != 0
+    counts = Counts(
+        points=len(labels),
+        defects=int(defective.sum()),
+        parts=trials.parts,
+        independent=trials.independent,
+        escapes=int((graphs[worst][defective, 0] >= ok_min).sum()),
+        failed=round(most, 6),
+    )
+    p_value = float(trials.p_value(np.array([most]))[0])
+    proven = p_value <= 1 - promise.confidence
+    bound = float(trials.bound(np.array([most]), promise.confidence)[0])
+    more = 0 if proven else trials.more(most, promise)
+    return Proof(
+        ok_min=ok_min,
+        promise=promise,
+        proven=proven,
+        statement=_statement(promise, counts, ok_min, bound, more, proven, len(graphs)),
+        counts=counts,
+        bound=bound,
+        p_value=p_value,
+        more_defects=more,
     )
 
 
@@ -483,7 +544,7 @@ def _statement(
     return (
         f"An escape rate of {limit} is not proven with {sure}: {found}, which leaves rates up to"
         f" {bound * 100:.3g} % possible; {more} more independent defects without an escape would"
-        " prove it, and until then the thresholds are chosen by cost."
+        " prove it."
     )
 
 

@@ -19,7 +19,7 @@ from inspection.messages import Verdict
 from inspection.policy import Policy, judge
 from inspection.statistics import trials_needed
 from inspection.training.calibrate import Array, Labels
-from inspection.training.promise import Choice, Costs, Promise, choose
+from inspection.training.promise import Choice, Costs, Promise, choose, prove
 
 DEPLOYMENTS = 1000
 COSTS = Costs(prevalence=0.001)
@@ -86,10 +86,10 @@ def test_points_counted_as_independent_would_break_the_promise() -> None:
 
 def test_one_per_cent_takes_299_independent_defects() -> None:
     assert not chosen(298).proven
-    assert chosen(298).more_defects == 1
+    assert chosen(298).proof.more_defects == 1
     assert chosen(299).proven
-    assert chosen(299).more_defects == 0
-    assert chosen(299).bound < 0.01 < chosen(298).bound
+    assert chosen(299).proof.more_defects == 0
+    assert chosen(299).proof.bound < 0.01 < chosen(298).proof.bound
 
 
 def test_several_defects_of_one_part_count_once() -> None:
@@ -100,7 +100,7 @@ def test_several_defects_of_one_part_count_once() -> None:
         200,
     )
     assert not choice.proven
-    assert choice.more_defects == 99
+    assert choice.proof.more_defects == 99
     assert "0 of 600 defects" in choice.statement
     assert "0 of 200 counted as independent" in choice.statement
     assert chosen(900, each=3).proven
@@ -113,7 +113,7 @@ def test_a_part_with_many_more_defects_than_others_does_not_void_the_rest() -> N
     assert choice.proven
     assert choice.counts.independent == 1000  # not 1005 / 6
     # The five above the cap are held to escape, and that is in the bound.
-    assert choice.bound > 5 / 1005
+    assert choice.proof.bound > 5 / 1005
 
 
 def test_a_limit_that_is_not_proven_is_not_promised() -> None:
@@ -142,10 +142,10 @@ def test_no_limit_is_ever_called_proven_with_too_few_independent_defects(
     if choice.proven:
         assert choice.counts.independent >= trials_needed(limit)
         assert choice.counts.escapes <= limit * choice.counts.defects
-        assert choice.bound <= limit + 1e-9
-        assert choice.p_value <= 0.05
+        assert choice.proof.bound <= limit + 1e-9
+        assert choice.proof.p_value <= 0.05
     else:
-        assert choice.more_defects >= 1
+        assert choice.proof.more_defects >= 1
     assert choice.counts.escapes == (np.array(defects) / 20 >= choice.ok_min).sum()
 
 
@@ -154,12 +154,12 @@ def test_the_p_value_is_the_exact_binomial_one(defects: int, escaped: int) -> No
     scores, labels = separated(defects)
     scores[400 : 400 + escaped] = [1.0, 0.0]  # no threshold holds these back
     choice = choose(scores, labels, names(len(labels)), COSTS, Promise())
-    assert choice.p_value == pytest.approx(binom.cdf(escaped, defects, 0.01), rel=1e-9)
+    assert choice.proof.p_value == pytest.approx(binom.cdf(escaped, defects, 0.01), rel=1e-9)
     assert choice.counts.failed == escaped
     exact = binomtest(escaped, defects, alternative="less").proportion_ci(0.95).high
-    assert choice.bound == pytest.approx(exact, rel=1e-6)
+    assert choice.proof.bound == pytest.approx(exact, rel=1e-6)
     if not choice.proven:
-        more = choice.more_defects
+        more = choice.proof.more_defects
         assert binom.cdf(escaped, defects + more, 0.01) <= 0.05
         assert binom.cdf(escaped, defects + more - 1, 0.01) > 0.05
 
@@ -174,6 +174,21 @@ def test_a_promise_is_made_for_the_worst_graph_of_a_package() -> None:
     assert not choice.proven
     assert "worst of 2 graphs" in choice.statement
     assert choice.counts.escapes == 1
+
+
+def test_a_threshold_fixed_beforehand_is_proven_by_itself() -> None:
+    scores, labels = separated(300)
+    parts = names(len(labels))
+    found = prove(scores, labels, parts, 0.5, Promise())
+    assert found.proven
+    assert found.ok_min == 0.5
+    assert found.p_value == pytest.approx(0.99**300)
+    below = prove(scores, labels, parts, 0.0, Promise())
+    assert not below.proven
+    assert (below.counts.escapes, below.bound) == (300, 1.0)
+    assert not prove(scores, labels, parts, 0.5, Promise(), other_scores=[scores[:, ::-1]]).proven
+    with pytest.raises(DataError, match="ok_min"):
+        prove(scores, labels, parts, math.nan, Promise())
 
 
 # ------------------------------------------------------------ the thresholds
@@ -191,8 +206,8 @@ def test_without_a_single_defect_the_scores_alone_decide_and_nothing_is_promised
     choice = choose(scores, labels, names(400), Costs(), Promise())
     assert not choice.proven
     assert choice.counts.independent == 0
-    assert choice.bound == 1.0
-    assert choice.more_defects == 299
+    assert choice.proof.bound == 1.0
+    assert choice.proof.more_defects == 299
     assert 0.96 <= choice.ok_min <= 1  # a point that is 4 % doubtful costs more missed than seen
 
 
