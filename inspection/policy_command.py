@@ -228,8 +228,11 @@ def replace_policy(
             _keep(kept, new.version, raw)
             # The new file is made beside the package: what dies half written is then not in it.
             draft = kept / f".{new.version}.{os.getpid()}.new"
-            _write(draft, raw)
-            draft.replace(package / POLICY)
+            try:
+                _write(draft, raw)
+                draft.replace(package / POLICY)
+            finally:
+                draft.unlink(missing_ok=True)
             _sync_folder(package)
     except OSError as error:
         place = error.filename or package
