@@ -101,6 +101,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--limit", type=float, metavar="X", help="escape rate to promise, as in 0.01 for 1 %%"
     )
     what_if.add_argument("--confidence", type=float, metavar="X", help="of the promise")
+    what_if.add_argument(
+        "--trial-a-part",
+        action="store_true",
+        help="count each part with a defect as one trial: assumes that parts with many defects are"
+        " no worse than others",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -520,7 +526,7 @@ def _what_if(package: Package, arguments: argparse.Namespace) -> int:
             "what-if: either thresholds (--ok-min, --nok-min) or what they are to be chosen by"
             " (--cost-miss, --cost-false-alarm, --cost-review, --limit)"
         )
-    costs, promise = _costs(arguments), Promise(**given)
+    costs, promise = _costs(arguments), Promise(**given, sizes_matter=not arguments.trial_a_part)
     if by_hand:  # a mistake in it is said before minutes are spent on the pictures
         after = amended(package.policy, ok_min=ok_min, nok_min=nok_min)
     judged = _judged(package, arguments)

@@ -23,13 +23,16 @@ assumed: it may be anything, and a part with many defects may be better or worse
 m defects in part p, of which E escape, and M the most a part has, the sum of E / M over parts has
 the part's weight m / M in place of a trial; `_Trials` says how that is tested. So:
 
-- one defect a part, or the same number in each: a trial a part, which fails if any of its defects
-  escapes. The exact binomial p-value (Clopper and Pearson 1934); conditional on unequal rates it
-  stays one, because equal rates are the worst case (Hoeffding, Ann. Math. Stat. 27, 1956).
+- one defect a part: a trial a part, with the exact binomial p-value (Clopper and Pearson 1934). So
+  too where few parts have more than one: a part then fails if any of its defects escapes. Unequal
+  rates do no harm, because equal ones are the worst case (Hoeffding, Ann. Math. Stat. 27, 1956).
 - otherwise ``independent = floor(defects / M)`` and Hoeffding's bound in its sharp form (JASA 58,
-  1963, theorem 1), which for no escape is the exact binomial one.
+  1963, theorem 1), which for no escape is the exact binomial one. More cannot be had without an
+  assumption: where no part with M defects happens to fail, all that escapes may be in such parts.
 - one odd part with very many defects would make M useless. Above a cap each defect is held to
   escape, and the limit shrinks by as much. The cap follows from the numbers of defects alone.
+- who knows that parts with many defects are no worse than others (``sizes_matter=False``) may count
+  every part with a defect as one trial; the statement then names the assumption.
 
 It holds for parts whose defects are like those here in kind and in number; it knows nothing of a
 defect nobody has seen.
@@ -52,6 +55,10 @@ from inspection.statistics import trials_needed
 from inspection.training.calibrate import TINY, Array, Labels, log_odds
 
 CURVE_POINTS = 200
+FEW_MORE = 1.5
+"""Up to so many defects a part on average, the worst may stand for all. With more, the mean says
+more: most escapes are one defect of several."""
+
 LEAST_NOK = 0.5
 """A class is called NOK by at least an even chance; so at most one class is."""
 
@@ -89,10 +96,12 @@ class Costs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Promise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of the defective points at most ``limit`` come out OK; the method that says so is wrong in
-    at most ``1 - confidence`` of the cases it is used in."""
+    at most ``1 - confidence`` of the cases it is used in. ``sizes_matter=False`` assumes that of a
+    part with many defects no larger share escapes than of one with few."""
 
     limit: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     confidence: Annotated[float, Meta(ge=0.8, lt=1)] = 0.95
+    sizes_matter: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.limit < 1:
@@ -334,7 +343,8 @@ class _Trials(NamedTuple):
     ``level`` is the limit for the weighted mean of r. Defects above the cap, the share ``excess``
     of all, are held to escape: rate <= (1 - excess) * weighted mean + excess.
 
-    Where every weight is 1 (``exact``), a part is one trial. Else, with Y the weight times the
+    Where every weight is 1 and few parts have more than one defect (``exact``), a part is one trial
+    that its worst defect decides. Else, with Y the weight times the
     share that was counted to escape, and x = exp(-theta) for any theta > 0: as x ** y is convex,
     E x ** Y <= 1 - r + r x ** w, and as y ** w is concave, that is at most
     (1 - r + r x) ** w. The product over parts is, by Jensen, at most (1 - level (1 - x)) ** sum(w)
@@ -357,7 +367,7 @@ class _Trials(NamedTuple):
         """From the part of each defect."""
         _, part_of, sizes = np.unique(part_names, return_inverse=True, return_counts=True)
         total, best = int(sizes.sum()), (-1.0, 1, promise.limit, 0.0)
-        for cap in np.unique(sizes).tolist():
+        for cap in np.unique(sizes).tolist() if promise.sizes_matter else ():
             excess = float(np.maximum(sizes - cap, 0).sum()) / total
             if excess >= promise.limit:
                 continue  # so many could escape unseen that nothing would be proven
@@ -366,15 +376,15 @@ class _Trials(NamedTuple):
             strength = -math.log1p(-level) * math.floor(np.minimum(sizes, cap).sum() / cap)
             best = max(best, (strength, cap, level, excess))
         _, cap, level, excess = best
-        weights = np.minimum(sizes, cap) / cap
+        counted = np.minimum(sizes, cap)
         return cls(
             part_of.astype(np.int64),
-            (weights / sizes)[part_of],
+            (counted / cap / sizes)[part_of],
             len(sizes),
-            int(np.minimum(sizes, cap).sum()) // cap,
+            int(counted.sum()) // cap,
             level,
             excess,
-            bool((weights == 1).all()),
+            cap == 1 and total < FEW_MORE * len(sizes) + 1,
         )
 
     def failed(self, ok_scores: Array, thresholds: Array) -> Array:
@@ -412,7 +422,7 @@ class _Trials(NamedTuple):
             rates[values >= self.independent] = 1.0
         else:
             low, high = np.minimum(values / self.independent, 1.0), np.ones_like(values)
-            for _ in range(45):
+            for _ in range(32):
                 middle = np.clip((low + high) / 2, TINY, 1 - TINY)
                 refuted = self.p_value(values, middle) <= 1 - confidence
                 low, high = np.where(refuted, low, middle), np.where(refuted, middle, high)
@@ -539,6 +549,8 @@ def _statement(
         f" {counts.failed:.3g} of {counts.independent} counted as independent"
         f" ({counts.parts} parts with a defect)"
     )
+    if not promise.sizes_matter:
+        found += ", if parts with many defects are no worse than others"
     if proven:
         return f"Escapes are at most {limit} of the defective points, with {sure}: {found}."
     return (

@@ -59,6 +59,11 @@ class Case(NamedTuple):
     limit: float
     draw: Callable[[np.random.Generator], Sample]
     escape_rate: Callable[[float], float]
+    sizes_matter: bool = True
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(limit=self.limit, sizes_matter=self.sizes_matter)
 
 
 def tail(threshold: float, mean: float = DEFECT, spread: float = DEFECT_SPREAD) -> float:
@@ -157,6 +162,8 @@ CASES: dict[str, Case] = {
     "1 % of 500": Case(0.01, apart(500, 650), tail),
     "ties": Case(0.05, tied, tied_rate),
     "correlated in a part": Case(0.05, together(0.5, 0.7), tail),
+    "correlated, a part one trial": Case(0.05, together(0.5, 0.7), tail, sizes_matter=False),
+    "one fate a part, one trial": Case(0.05, together(1.0, 0.7), tail, sizes_matter=False),
     "one fate a part": Case(0.05, together(1.0, 0.7), tail),
     "parts with many are worse": Case(0.05, large_worse, large_worse_rate),
     "1 defect in 40": Case(0.05, apart(65, 2600), tail),
@@ -178,13 +185,13 @@ class Outcome(NamedTuple):
         return float(binomtest(self.broken, self.deployments, risk, "greater").pvalue)
 
 
-def deploy(case: Case, deployments: int, seed: int, confidence: float = 0.95) -> Outcome:
+def deploy(case: Case, deployments: int, seed: int) -> Outcome:
     """Draw, choose, and look at the truth."""
     rng = np.random.default_rng(seed)
     proven = broken = naive_broken = 0
     for _ in range(deployments):
         sample = case.draw(rng)
-        choice = chosen(sample, Promise(limit=case.limit, confidence=confidence))
+        choice = chosen(sample, case.promise)
         proven += choice.proven
         broken += choice.proven and case.escape_rate(choice.ok_min) > case.limit
         naive_broken += case.escape_rate(naive(sample, case.limit)) > case.limit
@@ -232,6 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "commit": commit(),
                     "seed": options.seed,
                     "limit": case.limit,
+                    "sizes_matter": case.sizes_matter,
                     "risk": 0.05,
                     **outcome._asdict(),
                     "share_broken": outcome.broken / outcome.deployments,

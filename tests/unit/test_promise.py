@@ -76,7 +76,7 @@ def test_points_counted_as_independent_would_break_the_promise() -> None:
     for _ in range(DEPLOYMENTS):
         sample = case.draw(rng)
         denied = sample._replace(part_of=np.arange(len(sample.defects)))
-        choice = promise_holds.chosen(denied, Promise(limit=case.limit))
+        choice = promise_holds.chosen(denied, case.promise)
         broken += choice.proven and case.escape_rate(choice.ok_min) > case.limit
     assert binomtest(broken, DEPLOYMENTS, 0.05, "greater").pvalue < promise_holds.SAMPLING
 
@@ -122,6 +122,28 @@ def test_a_limit_that_is_not_proven_is_not_promised() -> None:
     assert "at most" not in choice.statement
     assert f"{trials_needed(0.01) - 120} more independent defects" in choice.statement
     assert "at most 1 % of the defective points, with 95 % confidence" in chosen(300).statement
+
+
+def test_a_part_is_a_whole_trial_only_by_an_assumption_that_is_said() -> None:
+    """Parts with one to three defects: 300 parts, 600 defects."""
+    scores, labels = separated(600)
+    parts = [f"good {i}" for i in range(400)]
+    parts += [f"part {i}" for i in range(300) for _ in range(1 + i % 3)]
+    strict = choose(scores, labels, parts, COSTS, Promise())
+    assert strict.counts.independent == 200
+    assert not strict.proven
+    assumed = choose(scores, labels, parts, COSTS, Promise(sizes_matter=False))
+    assert assumed.counts.independent == 300
+    assert assumed.proven
+    assert "if parts with many defects are no worse" in assumed.statement
+    assert "no worse" not in strict.statement
+
+
+def test_the_assumption_about_parts_is_one() -> None:
+    """Where large parts are worse, to count each part once breaks the promise."""
+    case = promise_holds.CASES["parts with many are worse"]._replace(sizes_matter=False)
+    found = promise_holds.deploy(case, DEPLOYMENTS, seed=11)
+    assert found.too_often(0.05) < promise_holds.SAMPLING
 
 
 @settings(max_examples=60, deadline=None)
