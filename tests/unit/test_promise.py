@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -349,3 +350,22 @@ def test_a_promise_that_is_none_is_refused(value: float) -> None:
         Promise(limit=value)
     with pytest.raises(ConfigurationError, match="confidence"):
         Promise(confidence=value)
+
+
+# ------------------------------------------------------------ the manual
+
+
+def test_the_manual_runs_and_its_numbers_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(code, {})
+    assert "Escapes are at most 1 % of the defective points" in capsys.readouterr().out
+    rows = re.findall(r"^\| ([\d.]+) % \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
+    assert len(rows) == 3
+    for limit, *needed in rows:
+        for errors, count in zip((0, 1, 3), needed, strict=True):
+            assert trials_needed(float(limit) / 100, errors) == int(count.replace(",", ""))
+    defaults = dict(re.findall(r"^\| `(\w+)` \| ([\d.,]+) \|", text, re.MULTILINE))
+    for name, value in defaults.items():
+        assert getattr(Costs(), name) == float(value.replace(",", ""))
+    assert set(defaults) == set(Costs.__struct_fields__) - {"prevalence"}
