@@ -117,6 +117,18 @@ def test_a_part_with_many_more_defects_than_others_does_not_void_the_rest() -> N
     assert choice.proof.bound > 5 / 1005
 
 
+def test_defects_above_the_cap_tighten_the_limit() -> None:
+    """401 parts would prove 1 %, were it not for the three defects of one part that do not count:
+    they alone may be 0.74 %."""
+    scores, labels = separated(404)
+    parts = [f"good {number}" for number in range(400)] + names(400) + ["odd"] * 4
+    choice = choose(scores, labels, parts, COSTS, Promise())
+    assert choice.counts.failed == 0
+    assert choice.counts.independent == 401
+    assert not choice.proven
+    assert choice.proof.bound == pytest.approx((401 / 404) * (1 - 0.05 ** (1 / 401)) + 3 / 404)
+
+
 def test_a_limit_that_is_not_proven_is_not_promised() -> None:
     choice = chosen(120)
     assert "not proven" in choice.statement
