@@ -444,7 +444,10 @@ def told(comparison: Comparison) -> str:
         f"{'':11}{'':7}{'OK from':>12}  NOK from",
     ]
     for name, side in (("before", before), ("after", after)):
-        limits = ", ".join(f"{k} {v:.6g}" for k, v in sorted(side.policy.nok_min.items()))
+        scores = side.policy.nok_min
+        limits = ", ".join(f"{k} {v:.6g}" for k, v in sorted(scores.items()))
+        if len(set(scores.values())) == 1:
+            limits = f"{next(iter(scores.values())):.6g}"
         rows.append(f"{'':11}{name:7}{side.policy.ok_min:>12.9g}  {limits}")
     for what in ("escapes", "parts with an escape", "overkill"):
         field = what.replace("parts with an", "parts_with").replace(" ", "_")

@@ -74,12 +74,12 @@ def test_points_counted_as_independent_would_break_the_promise() -> None:
     case = promise_holds.CASES["one fate a part"]
     rng = np.random.default_rng(3)
     broken = 0
-    for _ in range(DEPLOYMENTS):
+    for _ in range(300):
         sample = case.draw(rng)
         denied = sample._replace(part_of=np.arange(len(sample.defects)))
         choice = promise_holds.chosen(denied, case.promise)
         broken += choice.proven and case.escape_rate(choice.ok_min) > case.limit
-    assert binomtest(broken, DEPLOYMENTS, 0.05, "greater").pvalue < promise_holds.SAMPLING
+    assert binomtest(broken, 300, 0.05, "greater").pvalue < promise_holds.SAMPLING
 
 
 # ------------------------------------------------------------ what is said
@@ -155,7 +155,7 @@ def test_a_part_is_a_whole_trial_only_by_an_assumption_that_is_said() -> None:
 def test_the_assumption_about_parts_is_one() -> None:
     """Where large parts are worse, to count each part once breaks the promise."""
     case = promise_holds.CASES["parts with many are worse"]._replace(sizes_matter=False)
-    found = promise_holds.deploy(case, DEPLOYMENTS, seed=11)
+    found = promise_holds.deploy(case, 300, seed=11)
     assert found.too_often(0.05) < promise_holds.SAMPLING
 
 
