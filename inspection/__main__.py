@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
         "inspection.training.inspect_command", "judge pictures with a model package"
     ),
     "plan": Command("inspection.plan_command", "check a plan, or show its hash"),
+    "policy": Command("inspection.policy_command", "show a package's thresholds, or change them"),
     "render": Command(
         "inspection.rendering.render_command", "draw spot welds and views of a body, to look at"
     ),
@@ -78,6 +79,7 @@ LARGER_EXTRA = {
     "train": "train",
     "evaluate": "train",
     "inspect": "train",
+    "policy": "train",
     "ui": "ui",
 }
 """Commands whose extra holds what they need from the smaller ones too; named instead of those, so

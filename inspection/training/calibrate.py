@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from inspection.statistics import interval
 from inspection.training.recipe import Thresholds
 
 Array = npt.NDArray[np.float64]
@@ -91,6 +93,79 @@ def choose_limits(scores: Array, labels: Labels, wanted: Thresholds) -> Limits:
     )
     false_alarms = np.quantile(scores[labels == 0, 1:].max(axis=1), 1 - wanted.nok_overkill)
     return Limits(_rounded(ok_min), _rounded(float(max(0.5, false_alarms))))
+
+
+class ReliabilityBin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Points whose OK scores are alike, from ``lowest`` to ``highest``: how sure the model was on
+    average (``score``) and which share of them was good, with its exact 95 % interval."""
+
+    count: int
+    lowest: float
+    highest: float
+    score: float
+    good: float
+    lower: float
+    upper: float
+
+
+class Reliability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far scores come true.
+
+    ``bins`` are those of the OK score, which decides what is released; ``ece`` is their expected
+    calibration error, the mean distance of ``score`` and ``good`` weighted by count. ``ece_top``
+    is the same of the strongest class and whether it was right, as Guo et al. have it.
+    """
+
+    bins: tuple[ReliabilityBin, ...]
+    ece: float
+    ece_top: float
+
+
+def reliability(scores: Array, labels: Labels, bins: int = 15) -> Reliability:
+    """The reliability diagram of calibrated ``scores`` (N, classes), OK class first, against
+    ``labels`` (N,).
+
+    Expected calibration error (Naeini, Cooper, Hauskrecht, AAAI 2015; Guo et al. 2017) over bins of
+    equal mass rather than equal width: most scores lie near 1, and a bin of equal width would hold
+    nearly all of them. Equal scores stay in one bin, so that no order among them can matter and
+    there may be fewer bins than asked for. Of few points a perfectly calibrated model has an error
+    as well: about the square root of bins / N. Raises `ValueError` where nothing can be counted.
+    """
+    if len(scores) == 0 or len(scores) != len(labels) or bins < 1:
+        raise ValueError(f"{len(scores)} scores and {len(labels)} labels in {bins} bins")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores: not all are finite")
+    ok_table = _bins(scores[:, 0], labels == 0, bins)
+    top = _bins(scores.max(axis=1), scores.argmax(axis=1) == labels, bins)
+    return Reliability(bins=ok_table, ece=_error(ok_table), ece_top=_error(top))
+
+
+def _bins(scores: Array, came_true: npt.NDArray[np.bool_], bins: int) -> tuple[ReliabilityBin, ...]:
+    order = np.argsort(scores, kind="stable")
+    ascending, true = scores[order], came_true[order]
+    # Where a bin would begin amid equal scores, it begins with the first of them.
+    starts = np.arange(bins) * len(scores) // bins
+    starts = np.unique(np.searchsorted(ascending, ascending[starts]))
+    made = []
+    for some, hits in zip(np.split(ascending, starts[1:]), np.split(true, starts[1:]), strict=True):
+        lower, upper = interval(int(hits.sum()), len(hits))
+        made.append(
+            ReliabilityBin(
+                count=len(some),
+                lowest=float(some[0]),
+                highest=float(some[-1]),
+                score=float(some.mean()),
+                good=float(hits.mean()),
+                lower=lower,
+                upper=upper,
+            )
+        )
+    return tuple(made)
+
+
+def _error(bins: tuple[ReliabilityBin, ...]) -> float:
+    total = sum(entry.count for entry in bins)
+    return sum(entry.count * abs(entry.score - entry.good) for entry in bins) / total
 
 
 def log_odds(scores: Array) -> Array:

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import circuit_boards
+import promise_holds
 import rendered_welds
 from oracle import examine
 
@@ -102,9 +103,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = Path(name) / "welds.json"
         too_easy = rendered_welds.main(["--json", str(report)])
         lines += report.read_text("utf-8").splitlines()
+        report = Path(name) / "promise.json"
+        broken = promise_holds.main(["--json", str(report)])
+        lines += report.read_text("utf-8").splitlines()
     if options.json is not None:
         options.json.write_text("\n".join(lines) + "\n", "utf-8")
-    return too_easy
+    return too_easy or broken
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from inspection.training.calibrate import (
     calibrate,
     choose_limits,
     probabilities,
+    reliability,
 )
 from inspection.training.recipe import Thresholds
 
@@ -96,3 +99,56 @@ def test_limits_between_classes_apart_lie_between_them() -> None:
     limits = choose_limits(scores, labels, WANTED)
     assert limits.ok_min == pytest.approx(0.5)
     assert limits.nok_min == 0.5
+
+
+# ------------------------------------------------------------ reliability
+
+
+def test_calibrated_scores_have_a_small_error_and_sure_ones_a_large_one() -> None:
+    logits, labels = drawn(3.0, 0.0, 6000)
+    raw = reliability(probabilities(logits, Calibration(1.0, 0.0)), labels)
+    fitted = reliability(probabilities(logits, calibrate(logits, labels)), labels)
+    assert raw.ece > 0.08
+    assert raw.ece_top > 0.1
+    assert fitted.ece < 0.02
+    assert fitted.ece_top < 0.02
+    within = sum(entry.lower <= entry.score <= entry.upper for entry in fitted.bins)
+    assert within >= len(fitted.bins) - 3
+
+
+def test_the_error_is_the_weighted_distance_of_score_and_share() -> None:
+    ok = np.array([0.2] * 10 + [0.8] * 30)
+    labels = np.array([0] * 5 + [1] * 5 + [0] * 27 + [1] * 3)
+    found = reliability(np.stack([ok, 1 - ok], axis=1), labels, bins=4)
+    # Equal scores are never cut in two: two bins, not four.
+    assert [entry.count for entry in found.bins] == [10, 30]
+    assert [entry.good for entry in found.bins] == pytest.approx([0.5, 0.9])
+    assert found.ece == pytest.approx(0.25 * 0.3 + 0.75 * 0.1)
+    # The strongest class has 0.8 throughout and is right in 5 and in 27 cases.
+    assert found.ece_top == pytest.approx(abs(0.8 - 32 / 40))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(1, 20), st.randoms())
+def test_every_point_is_in_one_bin_and_the_order_of_points_does_not_matter(
+    steps: list[int], bins: int, shuffled: Random
+) -> None:
+    ok = np.array(steps) / 5
+    labels = np.array([step % 2 for step in range(len(steps))])
+    found = reliability(np.stack([ok, 1 - ok], axis=1), labels, bins)
+    assert sum(entry.count for entry in found.bins) == len(steps)
+    assert len(found.bins) <= bins
+    edges = [edge for entry in found.bins for edge in (entry.lowest, entry.highest)]
+    assert edges == sorted(edges)
+    assert len(set(found.bins)) == len(found.bins)
+    order = list(range(len(steps)))
+    shuffled.shuffle(order)
+    again = reliability(np.stack([ok, 1 - ok], axis=1)[order], labels[order], bins)
+    assert again.ece == pytest.approx(found.ece)
+    assert [entry.good for entry in again.bins] == pytest.approx([b.good for b in found.bins])
+
+
+def test_a_reliability_of_nothing_or_of_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 scores"):
+        reliability(np.zeros((0, 2)), np.zeros(0, np.int64))
+    with pytest.raises(ValueError, match="finite"):
+        reliability(np.array([[np.nan, 1.0]]), np.zeros(1, np.int64))
