@@ -280,7 +280,8 @@ def seal(path: Path, manifest: Manifest, policy: Policy) -> ModelRef:
     files = {
         entry.relative_to(path).as_posix(): sha256(entry.read_bytes())
         for entry in sorted(path.rglob("*"))
-        if entry.is_file() and entry.name not in (MANIFEST, POLICY, MODEL_SIGNATURE, POLICY_SIGNATURE)
+        if entry.is_file()
+        and entry.name not in (MANIFEST, POLICY, MODEL_SIGNATURE, POLICY_SIGNATURE)
     }
     raw = encode_manifest(msgspec.structs.replace(manifest, files=files))
     bound = encode_policy(msgspec.structs.replace(policy, package=sha256(raw)))

@@ -156,7 +156,7 @@ def sign_package(path: Path, private_key: Path) -> None:
     """Check a package and write ``model.sig`` and ``policy.sig`` into its folder, in place of
     older ones. Raises `PackageError` for a package that is not whole, `ConfigurationError` for a
     key that may not be used."""
-    from model_signing import hashing, signing  # noqa: PLC0415 - the extra "release" only
+    from model_signing import hashing, signing
 
     _private_key(private_key)
     open_package(path)
@@ -174,7 +174,7 @@ def sign_package(path: Path, private_key: Path) -> None:
 
 def sign_file(path: Path, private_key: Path, signature: Path) -> None:
     """Sign one file, such as ``policy.json``, into ``signature``."""
-    from model_signing import hashing, signing  # noqa: PLC0415 - the extra "release" only
+    from model_signing import hashing, signing
 
     _private_key(private_key)
     aside = signature.with_name(f".{signature.name}.part")
