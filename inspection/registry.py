@@ -290,7 +290,9 @@ class Registry:
             entry = self._added(name, history, version)
             self._fetch(name, version, entry)
             pointer = self._pointer(name, history, damaged_is_none=action == "rollback")
-            if (cut_off := history.unfinished(pointer)) is not None:
+            # A damaged pointer does not tell whether the last release took place.
+            damaged = pointer is None and self._files.exists(f"{name}/{CURRENT}")
+            if not damaged and (cut_off := history.unfinished(pointer)) is not None:
                 history = self._append(
                     name,
                     history,
@@ -380,9 +382,9 @@ class Registry:
             if raw is None:
                 return None
             pointer = msgspec.json.decode(raw, type=Pointer)
-            released = dict(
-                (line, entry) for entry, line in zip(history.entries, history.hashes, strict=True)
-            ).get(pointer.entry)
+            released = {
+                line: entry for entry, line in zip(history.entries, history.hashes, strict=True)
+            }.get(pointer.entry)
             if released is None or (released.version, released.package, released.policy) != (
                 pointer.version,
                 pointer.package,
