@@ -1,10 +1,12 @@
-"""``inspection models list|add|verify|sign|keygen|compare|promote|rollback|backtest|escapes|log``"""
+"""``inspection models COMMAND``: from a package somebody made to one that a line uses, and back."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from math import comb
 from pathlib import Path
 from typing import NamedTuple
 
@@ -333,11 +335,9 @@ def _measured(
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p-value that A and B err alike, from the points on which exactly one errs
     (McNemar, Psychometrika 12, 1947; exact: binomial with one half). 1.0 where there is none."""
-    from math import comb
-
     n, k = only_a + only_b, min(only_a, only_b)
     tail = sum(comb(n, i) for i in range(k + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, float(Fraction(2 * tail, 1 << n)))
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -349,7 +349,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         for index, (folder, package) in enumerate(zip(folders, packages, strict=True)):
             found, _, figures[index] = _measured(folder, package, arguments)
             points.append(found)
-    rows = [("", "A", "B")]
+    rows: list[Sequence[str]] = [("", "A", "B")]
     rows.append(("model", *(f"{p.manifest.name} {p.manifest.version}" for p in packages)))
     rows.append(("package", *(p.ref.package[:12] for p in packages)))
     rows.append(("policy", *(f"{p.ref.policy[:12]} v{p.policy.version}" for p in packages)))

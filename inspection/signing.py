@@ -18,6 +18,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -161,10 +162,10 @@ def sign_package(path: Path, private_key: Path) -> None:
     _private_key(private_key)
     open_package(path)
     apart = [path.resolve() / name for name in (POLICY, MODEL_SIGNATURE, POLICY_SIGNATURE)]
-    what = hashing.Config().set_ignored_paths(paths=apart, ignore_git_paths=False)
+    what = _config(hashing).set_ignored_paths(paths=apart, ignore_git_paths=False)
     aside = path.parent / f".{path.name}.{MODEL_SIGNATURE}"
     try:
-        config = signing.Config().use_elliptic_key_signer(private_key=private_key)
+        config = _config(signing).use_elliptic_key_signer(private_key=private_key)
         config.set_hashing_config(what).sign(path.resolve(), aside)
         _put(aside, path / MODEL_SIGNATURE)
     finally:
@@ -180,14 +181,19 @@ def sign_file(path: Path, private_key: Path, signature: Path) -> None:
     aside = signature.with_name(f".{signature.name}.part")
     try:
         # Without paths to ignore: those would be written into the signature as they stand.
-        what = hashing.Config().set_ignored_paths(paths=(), ignore_git_paths=False)
-        config = signing.Config().use_elliptic_key_signer(private_key=private_key)
+        what = _config(hashing).set_ignored_paths(paths=(), ignore_git_paths=False)
+        config = _config(signing).use_elliptic_key_signer(private_key=private_key)
         config.set_hashing_config(what).sign(path.resolve(), aside)
         _put(aside, signature)
     except OSError as error:
         raise PackageError(f"{path}: cannot be signed: {error.strerror}") from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _config(module: Any) -> Any:
+    """A module's configuration; model-signing leaves its constructors untyped."""
+    return module.Config()
 
 
 def _put(aside: Path, path: Path) -> None:
