@@ -47,6 +47,9 @@ COMMANDS: dict[str, Command] = {
     "render": Command(
         "inspection.rendering.render_command", "draw spot welds and views of a body, to look at"
     ),
+    "models": Command(
+        "inspection.models_command", "release model packages: sign, compare, promote, roll back"
+    ),
     "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
 }
 
@@ -70,6 +73,7 @@ EXTRAS = {
         ),
         "train",
     ),
+    **dict.fromkeys(("cryptography", "model_signing", "OpenSSL"), "release"),
     "hypothesis": "dev",
 }
 """Which extra brings a module that is not installed."""
@@ -80,6 +84,7 @@ LARGER_EXTRA = {
     "evaluate": "train",
     "inspect": "train",
     "policy": "train",
+    "models": "release",
     "ui": "ui",
 }
 """Commands whose extra holds what they need from the smaller ones too; named instead of those, so

@@ -8,6 +8,7 @@
     │   └── RecipeError      ... a training recipe
     ├── DataError            a data set cannot be used as it is
     ├── PackageError         a model package may not be trusted: it is not loaded
+    ├── RegistryError        a registry of packages refuses, or its record does not hold
     ├── ImageError           a picture cannot be judged; carries the reason for its points
     ├── CameraError          a camera gave no picture
     ├── WireError            bytes from a peer that are no message; the peer is told, nothing stops
@@ -77,6 +78,10 @@ class DataError(InspectionError):
 
 class PackageError(InspectionError):
     """A model package may not be trusted."""
+
+
+class RegistryError(InspectionError):
+    """A registry of model packages refuses something, or its own record has been changed."""
 
 
 class ImageError(InspectionError):

@@ -39,6 +39,7 @@ MANIFEST, POLICY, MODEL, GOLDEN, CARD = (
     "golden/golden.json",
     "CARD.md",
 )
+MODEL_SIGNATURE, POLICY_SIGNATURE = "model.sig", "policy.sig"
 MAX_FILE_BYTES = 1 << 30
 
 
@@ -193,7 +194,7 @@ def open_package(path: Path) -> Package:
                 " manifest's): fetch the package again"
             )
         content[name] = data
-    known = {*manifest.files, MANIFEST, POLICY}
+    known = {*manifest.files, MANIFEST, POLICY, MODEL_SIGNATURE, POLICY_SIGNATURE}
     present = {entry.relative_to(path).as_posix() for entry in entries if not entry.is_dir()}
     if stray := sorted(present - known):
         raise PackageError(f"{path}: {stray[0]!r} is not listed in the manifest: remove it")
@@ -279,7 +280,8 @@ def seal(path: Path, manifest: Manifest, policy: Policy) -> ModelRef:
     files = {
         entry.relative_to(path).as_posix(): sha256(entry.read_bytes())
         for entry in sorted(path.rglob("*"))
-        if entry.is_file() and entry.name not in (MANIFEST, POLICY)
+        if entry.is_file()
+        and entry.name not in (MANIFEST, POLICY, MODEL_SIGNATURE, POLICY_SIGNATURE)
     }
     raw = encode_manifest(msgspec.structs.replace(manifest, files=files))
     bound = encode_policy(msgspec.structs.replace(policy, package=sha256(raw)))
