@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=2000,
         metavar="N",
-        help="points that the report disturbs to see how robust the model is (default: %(default)s)",
+        help="points the report disturbs to see how robust the model is (default: %(default)s)",
     )
     parser.add_argument(
         "--dataset",

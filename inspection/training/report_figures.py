@@ -12,7 +12,7 @@ from html import escape
 from typing import Literal, NamedTuple
 
 WIDTH, HEIGHT = 340.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 22.0, 12.0, 44.0
 
 Mark = Literal["circle", "square", "none"]
 
@@ -97,7 +97,7 @@ def chart(
     drawn.append(_text((LEFT + width - RIGHT) / 2, height - 8, x_label, "middle", "label"))
     middle = (TOP + floor) / 2
     drawn.append(
-        f'<text class="label" text-anchor="middle" transform="translate(11 {middle:g})'
+        f'<text class="label" text-anchor="middle" transform="translate(10 {middle:g})'
         f' rotate(-90)">{escape(y_label)}</text>'
     )
     if diagonal:
@@ -152,18 +152,20 @@ def _mark(line: Line, x: float, y: float) -> str:
 def _text(x: float, y: float, text: str, anchor: str, style: str = "tick") -> str:
     if not text:
         return ""
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{style}" {place}>{escape(text)}</text>'
 
 
 def legend(lines: Sequence[Line]) -> str:
     """What the lines of a chart are, with their marks and dashes."""
-    entries = []
-    for line in lines:
-        entries.append(
+    entries = [
+        (
             '<span class="key"><svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true">'
             f'<path class="line {line.style}" d="M1 5H25"/>{_mark(line, 13, 5)}</svg>'
             f" {escape(line.name)}</span>"
         )
+        for line in lines
+    ]
     return f'<p class="legend">{" ".join(entries)}</p>'
 
 

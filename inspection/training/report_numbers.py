@@ -1,6 +1,7 @@
 """What a report counts: pure functions of scores, labels and verdicts, and the structs they fill.
 
-Scores are rows of class probabilities; ``defective`` says what is true of each. The probability of a defect is one minus the score of the OK class.
+Scores are rows of class probabilities; ``defective`` says what is true of each. The probability of
+a defect is one minus the score of the OK class.
 """
 
 from __future__ import annotations
@@ -360,8 +361,8 @@ def galleries(
         (
             "Most confident errors",
             (
-                "The strongest class is not the true one, whatever the verdict: the place to look for"
-                " wrong labels. The most confident first."
+                "The strongest class is not the true one, whatever the verdict: the place to look"
+                " for wrong labels. The most confident first."
             ),
             sorted(
                 (e for e in scored if named(e) != e.point.label),

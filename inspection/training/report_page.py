@@ -241,7 +241,8 @@ def _first_page(report: Report) -> str:
         + _section(
             "How well defects are told from good points",
             f"<p>AUROC of defect against good: {_auroc(report.auroc)}"
-            f" The strongest class is the true one for {percent(report.accuracy)} of the points.</p>",
+            f" The strongest class is the true one for {percent(report.accuracy)} of the"
+            " points.</p>",
             _table(
                 (
                     "if at most ... escape",
@@ -460,6 +461,7 @@ def _thresholds(report: Report) -> str:
         y_label="cost per 1,000 points",
         x_ticks=ticks,
         y_ticks=even_ticks(max(p.cost for p in curve.points)),
+        y_scale=root,
         rules=[rule, best],
         width=420,
     )
@@ -485,9 +487,9 @@ def _thresholds(report: Report) -> str:
         _table(("", "OK from", "escapes", "overkill", "reviewed", "cost per 1,000 points"), rows),
         f'<p class="note">Costs stated: a miss {prices.miss:g}, a false alarm'
         f" {prices.false_alarm:g}, a look by a person {prices.review:g}, with"
-        f" {percent(prices.prevalence)} of the points in production defective. Point values, without"
-        " bounds; NOK thresholds as in the policy. The cheapest threshold was found on the test and"
-        " is no advice: a threshold taken from here is no longer tested.</p>",
+        f" {percent(prices.prevalence)} of the points in production defective. Point values,"
+        " without bounds; NOK thresholds as in the policy. The cheapest threshold was found on the"
+        " test and is no advice: a threshold taken from here is no longer tested.</p>",
         explains="What another threshold of the OK class would have given on this data.",
     )
 
@@ -501,8 +503,13 @@ def _calibration(report: Report) -> str:
         "overkill",
         "square",
         tuple(
-            Place(bin.said, bin.defective.rate or 0.0, bin.defective.lower, bin.defective.upper)
-            for bin in told.bins
+            Place(
+                group.said,
+                group.defective.rate or 0.0,
+                group.defective.lower,
+                group.defective.upper,
+            )
+            for group in told.bins
         ),
     )
     ideal = Line("what the model says", "ideal", "none", ())
@@ -519,11 +526,11 @@ def _calibration(report: Report) -> str:
     )
     rows = [
         (
-            f"{percent(bin.low)} to {percent(bin.high)}",
-            percent(bin.said),
-            *_rate_cells(bin.defective),
+            f"{percent(group.low)} to {percent(group.high)}",
+            percent(group.said),
+            *_rate_cells(group.defective),
         )
-        for bin in told.bins
+        for group in told.bins
     ]
     key = legend([line._replace(places=()), ideal])
     return _section(
@@ -532,8 +539,9 @@ def _calibration(report: Report) -> str:
         f" defect, {decimal(told.ece_class)} of the strongest class (15 bins of equal width).</p>",
         f'<div class="charts"><figure>{drawn}{key}</figure>'
         f"{_table(('says', 'on average', 'defective', *RATE_HEADS[1:]), rows)}</div>",
-        explains="Of the points to which the model gives 30 %, three in ten should be defective. The"
-        " mixture of this test counts: with fewer defects, fewer are defective at the same score.",
+        explains="Of the points to which the model gives 30 %, three in ten should be defective."
+        " The mixture of this test counts: with fewer defects, fewer are defective at the same"
+        " score.",
     )
 
 
@@ -605,8 +613,8 @@ def _saliency(report: Report, pictures: Pictures) -> str:
     pointing = (
         f"<p>Of {count(missed.trials)} pictures whose defect is marked in the data, the most"
         f" sensitive place lies beside the mark in {count(missed.errors)}"
-        f" ({percent(missed.rate)}, 95 % interval {_interval(missed)}). A missing or misplaced point"
-        " has its cause where nothing is marked.</p>"
+        f" ({percent(missed.rate)}, 95 % interval {_interval(missed)}). A missing or misplaced"
+        " point has its cause where nothing is marked.</p>"
         if missed.trials
         else ""
     )
@@ -616,8 +624,9 @@ def _saliency(report: Report, pictures: Pictures) -> str:
         f'<div class="gallery">{figures}</div>',
         explains="Occlusion sensitivity (Zeiler and Fergus 2014) of the deployed graph: a square of"
         f" {told.square_px} pixels of the model's input is covered with the mean colour, every"
-        f" {told.step_px} pixels; warm is where that takes most from the log-odds of the true class,"
-        " the outline is half of the most. For each class the surest picture and the least sure.",
+        f" {told.step_px} pixels; warm is where that takes most from the log-odds of the true"
+        " class, the outline is half of the most. For each class the surest picture and the"
+        " least sure.",
     )
 
 
@@ -682,10 +691,10 @@ def _robustness(report: Report) -> str:
             details,
         )
         + "</details>",
-        explains="Frames are disturbed before anything is cut out of them, as a camera would. A rate"
-        " holds up to a strength while it stays, at this and every smaller one, at or below the"
-        " upper end of the undisturbed sample's 95 % interval. What moves a point makes it defective"
-        " where place or size is judged: overkill is then right.",
+        explains="Frames are disturbed before anything is cut out of them, as a camera would. A"
+        " rate holds up to a strength while it stays, at this and every smaller one, at or below"
+        " the upper end of the undisturbed sample's 95 % interval. What moves a point makes it"
+        " defective where place or size is judged: overkill is then right.",
     )
 
 
@@ -757,8 +766,8 @@ def _foreign(report: Report) -> str:
         (
             ""
             if told.has_score
-            else "<p><b>This package has no out-of-distribution score.</b> What it does with foreign"
-            " pictures rests on its classes alone.</p>"
+            else "<p><b>This package has no out-of-distribution score.</b> What it does with"
+            " foreign pictures rests on its classes alone.</p>"
         ),
         _table(
             (
@@ -873,14 +882,14 @@ margin:4px 0 0}.card .bound{margin:0;font-weight:600}.card p{color:var(--ink)}
 .warn h3{color:var(--warn)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;margin:10px 0 14px;font-size:14px}
-caption{text-align:left;font-weight:600;padding:4px 0}
+caption{text-align:left;white-space:nowrap;font-weight:600;padding:4px 0}
 th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;vertical-align:middle;
 white-space:nowrap}
 thead th{color:var(--soft);font-weight:500;font-size:13px;border-bottom:1.5px solid var(--soft);
 vertical-align:bottom}
 th:first-child{text-align:left}tbody th{font-weight:500}
 .identity td{text-align:left;white-space:normal}.identity thead{display:none}
-.matrix td{padding:2px}.matrix thead th{white-space:normal;max-width:84px;
+.matrix td{padding:2px}.matrix thead th{white-space:normal;max-width:112px;
 padding:4px 6px;font-size:12px}
 .cell{display:block;padding:3px 8px;min-width:48px;border-radius:3px;
 background:rgba(var(--cell),calc(var(--depth)*.38))}

@@ -35,17 +35,19 @@ from inspection.training.data import load
 from inspection.training.evaluate import Rates
 from inspection.training.report_numbers import Array, Auroc, Seen, auroc, log_odds, usable
 
+GREYS = np.arange(256, dtype=np.float64)
+
 CHUNK = 24
 """Points whose disturbed crops are in memory at once, and the batch they are judged in."""
 
-SURROUNDINGS = 0.5
+SURROUNDINGS = 0.25
 """Of the region's side, on each side of what the model sees: pixels that a turn or shift brings
 in, and enough for a blur not to see the cut."""
 
 
 class Disturbance(NamedTuple):
     """A way a picture gets worse. ``apply(window, strength, unit, rng)``: ``unit`` is how many
-    pixels of the window are one of the model's input."""
+    pixels of the window are one of the model's input, across and down; for a shift, the region."""
 
     name: str
     unit: str
@@ -172,12 +174,12 @@ def _levels(table: Array) -> npt.NDArray[np.uint8]:
 
 
 def _light(window: Frame, strength: float, _unit: object, _rng: object) -> Frame:
-    return cast(Frame, cv2.LUT(window, _levels(np.arange(256) * (1 + strength / 100))))
+    return cast(Frame, cv2.LUT(window, _levels(GREYS * (1 + strength / 100))))
 
 
 def _contrast(window: Frame, strength: float, _unit: object, _rng: object) -> Frame:
     middle = float(window.mean())
-    table = _levels((np.arange(256) - middle) * (1 + strength / 100) + middle)
+    table = _levels((GREYS - middle) * (1 + strength / 100) + middle)
     return cast(Frame, cv2.LUT(window, table))
 
 
@@ -191,17 +193,19 @@ def _moved(window: Frame, matrix: Array) -> Frame:
     )
 
 
-def _centre(window: Frame) -> tuple[float, float]:
-    return (window.shape[1] - 1) / 2, (window.shape[0] - 1) / 2
+def _matrix(window: Frame, degrees: float, scale: float) -> Array:
+    """Turning and scaling about the middle of the window."""
+    middle = ((window.shape[1] - 1) / 2, (window.shape[0] - 1) / 2)
+    return np.asarray(cv2.getRotationMatrix2D(middle, degrees, scale), np.float64)
 
 
 def _turn(window: Frame, strength: float, _unit: object, rng: np.random.Generator) -> Frame:
     angle = strength * rng.choice((-1, 1))
-    return _moved(window, cv2.getRotationMatrix2D(_centre(window), angle, 1.0))
+    return _moved(window, _matrix(window, float(angle), 1.0))
 
 
 def _scale(window: Frame, strength: float, _unit: object, _rng: object) -> Frame:
-    return _moved(window, cv2.getRotationMatrix2D(_centre(window), 0.0, 1 + strength / 100))
+    return _moved(window, _matrix(window, 0.0, 1 + strength / 100))
 
 
 def _noise(window: Frame, strength: float, _unit: object, rng: np.random.Generator) -> Frame:
@@ -221,7 +225,7 @@ def _jpeg(window: Frame, strength: float, _unit: object, _rng: object) -> Frame:
 def _shift(
     window: Frame, strength: float, unit: tuple[float, float], rng: np.random.Generator
 ) -> Frame:
-    # ``unit`` is set to the region's size for a shift: see `_units`.
+    # For a shift, ``unit`` is the region's size: see `disturb`.
     angle = rng.uniform(0, 2 * np.pi)
     x = strength / 100 * unit[0] * np.cos(angle)
     y = strength / 100 * unit[1] * np.sin(angle)
@@ -254,20 +258,25 @@ class Window(NamedTuple):
 
 
 def window(frame: Frame, region: Region, spec: CropSpec) -> Window:
-    """A view of the frame around a region, large enough that the crop of it is the same."""
+    """What lies around a region, which is in its middle, large enough that the crop of it is the
+    frame's own. Where the frame ends its edge pixels are repeated, as `imaging.crop` does."""
     rows, columns = frame.shape[:2]
     beyond = spec.margin + SURROUNDINGS
-    left = max(0, int(np.floor(region.left_px - beyond * region.width_px)))
-    top = max(0, int(np.floor(region.top_px - beyond * region.height_px)))
-    right = min(columns, int(np.ceil(region.left_px + (1 + beyond) * region.width_px)) + 1)
-    bottom = min(rows, int(np.ceil(region.top_px + (1 + beyond) * region.height_px)) + 1)
+    left = int(np.floor(region.left_px - beyond * region.width_px))
+    top = int(np.floor(region.top_px - beyond * region.height_px))
+    right = int(np.ceil(region.left_px + (1 + beyond) * region.width_px)) + 1
+    bottom = int(np.ceil(region.top_px + (1 + beyond) * region.height_px)) + 1
+    pixels = frame[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
+    over = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0))
+    if any(over):
+        pixels = cast(Frame, cv2.copyMakeBorder(pixels, *over, cv2.BORDER_REPLICATE))
     inside = Region(
         left_px=region.left_px - left,
         top_px=region.top_px - top,
         width_px=region.width_px,
         height_px=region.height_px,
     )
-    return Window(np.ascontiguousarray(frame[top:bottom, left:right]), inside)
+    return Window(np.ascontiguousarray(pixels), inside)
 
 
 def disturb(
@@ -631,7 +640,7 @@ def _occluded(model: Model, picture: Frame, number: int, square: int, step: int)
             place = np.s_[max(y, 0) : y + square, max(x, 0) : x + square]
             falls[place] += whole - value
             times[place] += 1
-    return cast(Array, falls / np.maximum(times, 1))
+    return falls / np.maximum(times, 1)
 
 
 def _mark(entry: Seen, spec: CropSpec) -> npt.NDArray[np.bool_] | None:
@@ -666,11 +675,13 @@ def speed(
             model.scores(some)
             model.scores(some)
             times: list[float] = []
-            until = time.perf_counter() + seconds
-            while time.perf_counter() < until or len(times) < 5:
+            until, wanted = time.perf_counter() + seconds, 5
+            while time.perf_counter() < until or len(times) < wanted:
                 began = time.perf_counter()
                 model.scores(some)
                 times.append(1000 * (time.perf_counter() - began))
+                # The next percentile, where at most four times as long would bring it.
+                wanted = next((n for n in (1000, 100) if len(times) * 4 >= n), 5)
             rows.append(
                 Latency(
                     threads=count,
