@@ -1,4 +1,4 @@
-"""``inspection evaluate PACKAGE [--data DIR] [--json FILE]``"""
+"""``inspection evaluate PACKAGE [--data DIR] [--json FILE] [--report DIR]``"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from inspection.training.data import Dataset, read_dataset
 from inspection.training.evaluate import measure, report, write_json
 from inspection.training.layouts import rendered
 from inspection.training.recipe import DatasetDescription, read_description
+from inspection.training.report import HTML, write_report
 
 DESCRIPTION, SPLIT = "dataset.toml", "split.json"
 
@@ -31,6 +32,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, help="of a rendered set: draw its test parts from this seed instead"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts here as JSON")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write report.html and report.json here: all there is to say, in a few minutes",
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="points the report disturbs to see how robust the model is (default: %(default)s)",
+    )
     parser.add_argument(
         "--dataset",
         type=Path,
@@ -74,8 +88,17 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{data}: the package was trained or chosen on every part here: measure"
                 " on others, or say --all-parts and call the result no test"
             )
-    evaluation = measure(load(package), dataset, parts)
+    if arguments.report is not None:
+        if arguments.sample < 0:
+            raise DataError(f"--sample {arguments.sample}: must not be negative")
+        evaluation = write_report(
+            folder, dataset, parts, arguments.report, sample=arguments.sample
+        ).evaluation
+    else:
+        evaluation = measure(load(package), dataset, parts)
     print(report(evaluation, package.manifest.ok_class))
+    if arguments.report is not None:
+        print(f"report: {arguments.report / HTML}")
     if arguments.json is not None:
         write_json(arguments.json, evaluation)
     return 0
