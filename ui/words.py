@@ -75,7 +75,7 @@ REASONS: dict[Reason, Said] = {
     ),
     Reason.OUT_OF_DISTRIBUTION: Said(
         "unlike anything the model knows",
-        "The picture differs from all that the model was trained on, so its word counts for little.",
+        "The picture differs from all that the model was trained on: it cannot be relied on here.",
         "Look at the picture: another material, lamp or part? Then decide.",
     ),
     Reason.NO_IMAGE: Said(
