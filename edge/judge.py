@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from msgspec import UNSET
 
 from edge.evidence_spool import EvidenceSpool
 from inspection import imaging, runtimes
@@ -29,7 +30,7 @@ from inspection.messages import (
     Verdict,
 )
 from inspection.package import open_package
-from inspection.policy import judge
+from inspection.policy import judge, valid_ood, valid_scores
 from inspection.runtimes import Model
 
 EVIDENCE_LIMIT = 7 * 2**20
@@ -57,7 +58,13 @@ class Models:
                 continue
             self._models[name] = model
             self.states.append(ModelState(name=name, ref=model.package.ref))
-            log.info("model ready", model=name, package=model.package.ref.package[:12])
+            log.info(
+                "model ready",
+                model=name,
+                package=model.package.ref.package[:12],
+                graph=model.graph,
+                provider=model.provider,
+            )
 
     def get(self, name: str, wanted: ModelRef | None) -> tuple[Model | None, str]:
         """The model of that name if it is the very one that is wanted; else None and why."""
@@ -124,20 +131,27 @@ class Judge:
         for batch in _batched(tasks, self._batch):
             crops = np.stack([imaging.crop(image, task.region, spec) for task in batch])
             try:
-                scores = model.scores(crops).tolist()
+                said = model.outputs(crops)
             except PackageError as error:
                 yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
                 continue
-            for task, crop, row in zip(batch, crops, scores, strict=True):
-                yield self._one_point(model, task, crop, row)
+            for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True):
+                yield self._one_point(model, task, crop, row, ood)
             self._between()
 
     def _one_point(
-        self, model: Model, task: PointTask, crop: Frame, scores: Sequence[float]
+        self,
+        model: Model,
+        task: PointTask,
+        crop: Frame,
+        scores: Sequence[float],
+        ood: float | None,
     ) -> Inspected | Missed:
-        judgement = judge(scores, model.package.manifest.class_names, model.package.policy)
+        judgement = judge(scores, model.package.manifest.class_names, model.package.policy, ood)
         if judgement.verdict is Verdict.NOT_INSPECTED:
             detail = "the model gave no probabilities: " + ", ".join(f"{s:.3g}" for s in scores)
+            if valid_scores(scores, len(scores)):
+                detail = f"the model did not say how unusual the point is: {ood}"
             return Missed(
                 point=task.point,
                 reason=judgement.reason,
@@ -152,6 +166,8 @@ class Judge:
             scores=tuple(scores),
             model=model.package.ref,
             evidence=None if judgement.verdict is Verdict.OK else self._keep(crop),
+            # No number would make the record unreadable; where the policy asks, it is no verdict.
+            ood=ood if ood is not None and valid_ood(ood) else UNSET,
         )
 
     def _keep(self, image: Frame) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 PROTOCOL = 1
 """Major version of the messages. A peer with another one is refused, never guessed at."""
@@ -25,6 +25,8 @@ Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
 Score = Annotated[float, Meta(ge=0, le=1)]
+Ood = Annotated[float, Meta(ge=0)]
+"""How unusual a point looks to its model; 1 is what 99 of 100 good validation points stay below."""
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seq = Annotated[int, Meta(ge=1, le=2**53)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -70,6 +72,7 @@ class Reason(enum.IntEnum):
     # 1xx: REVIEW and NOK, said by the model and its policy
     DEFECT = 100
     UNCERTAIN = 101
+    OUT_OF_DISTRIBUTION = 102
     # 2xx: the picture
     NO_IMAGE = 200
     IMAGE_UNREADABLE = 201
@@ -262,7 +265,8 @@ class Pong(Message, frozen=True):
 
 
 class Inspected(Struct, frozen=True, kw_only=True, tag_field="is", tag="inspected"):
-    """What model and policy say of a point; ``scores`` in the order of the manifest's classes."""
+    """What model and policy say of a point; ``scores`` in the order of the manifest's classes.
+    ``ood`` is left out, not null, where the model has no such output, as in all older records."""
 
     point: Id
     verdict: Verdict
@@ -271,6 +275,7 @@ class Inspected(Struct, frozen=True, kw_only=True, tag_field="is", tag="inspecte
     scores: Annotated[tuple[Score, ...], Meta(min_length=1, max_length=MAX_CLASSES)]
     model: ModelRef
     evidence: Sha256 | None = None
+    ood: Ood | UnsetType = UNSET
 
 
 class Missed(Struct, frozen=True, kw_only=True, tag_field="is", tag="missed"):

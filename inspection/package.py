@@ -4,8 +4,11 @@
 
     circuit-board/
       manifest.json    classes, input, imaging version, data and recipe, SHA-256 of every file
-      model.onnx       raw uint8 NHWC in, calibrated class probabilities out
-      golden/          pictures (PNG) and golden.json with the scores they must give
+      model.onnx       raw uint8 NHWC in; calibrated class probabilities and, where the network has
+                       an embedding, an out-of-distribution score out
+      model-int8.onnx  the same in 8 bits, where that was released
+      golden/          pictures (PNG) and golden.json with the scores they must give; int8.json with
+                       those of the 8-bit graph; vectors.json from frame and region to score
       CARD.md          what the model saw, how it did, what it does not see
       policy.json      thresholds; versioned by itself, names the manifest's hash
 
@@ -27,7 +30,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from inspection.errors import PackageError
-from inspection.messages import MAX_CLASSES, Id, ModelRef, Score, Severity, Sha256
+from inspection.messages import MAX_CLASSES, Id, ModelRef, Ood, Score, Severity, Sha256
 from inspection.policy import UNREADABLE, Policy, check_policy, encode_policy, read_policy
 
 FORMAT = 1
@@ -40,6 +43,9 @@ MANIFEST, POLICY, MODEL, GOLDEN, CARD = (
     "CARD.md",
 )
 MODEL_SIGNATURE, POLICY_SIGNATURE = "model.sig", "policy.sig"
+MODEL_INT8, GOLDEN_INT8, VECTORS = "model-int8.onnx", "golden/int8.json", "golden/vectors.json"
+GOLDEN_OF = {MODEL: GOLDEN, MODEL_INT8: GOLDEN_INT8}
+"""The graphs a package may have, and where the scores lie that each must give."""
 MAX_FILE_BYTES = 1 << 30
 
 
@@ -60,12 +66,16 @@ class ModelInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class VerifiedOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the graph's scores were verified: an execution provider, a processor architecture
-    (``platform.machine()``) and by how much a score may differ there from the golden one."""
+    """Where which graph's scores were verified: an execution provider, a processor architecture
+    (``platform.machine()``), an instruction set that the processor must have (`instruction_sets`;
+    empty for none in particular), and by how much a score may differ there from the golden one.
+    Of several, the first that a machine satisfies is the one it runs."""
 
     provider: str
     architecture: str
     tolerance: Annotated[float, Meta(gt=0, le=0.01)]
+    graph: str = MODEL
+    instruction_set: str = ""
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +91,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     input: ModelInput
     input_name: str
     output_name: str
+    ood_name: str | None = None
+    """The output with the out-of-distribution score, (N,) ``float32``; None where there is none."""
     imaging_version: str
     data_hash: Sha256
     recipe_hash: Sha256
@@ -110,10 +122,11 @@ class GoldenImage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     file: str
     scores: tuple[Score, ...]
+    ood: Ood | None = None
 
 
 class GoldenSet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``golden/golden.json``."""
+    """``golden/golden.json``, and ``golden/int8.json`` for the 8-bit graph."""
 
     images: Annotated[tuple[GoldenImage, ...], Meta(min_length=1)]
 
@@ -129,6 +142,14 @@ class Package:
     ref: ModelRef
     golden: GoldenSet
     content: Mapping[str, bytes]
+    golden_int8: GoldenSet | None = None
+
+    def golden_of(self, graph: str) -> GoldenSet:
+        """The golden pictures of one of its graphs, with the scores that this graph must give."""
+        found = {MODEL: self.golden, MODEL_INT8: self.golden_int8}.get(graph)
+        if found is None:
+            raise PackageError(f"{self.path}: has no golden scores for {graph!r}")
+        return found
 
 
 def sha256(data: bytes) -> str:
@@ -159,6 +180,14 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
     for name in (MODEL, GOLDEN):
         if name not in manifest.files:
             raise PackageError(f"{file}: files does not list {name}")
+    for entry in manifest.verified_on:
+        if entry.graph not in GOLDEN_OF:
+            raise PackageError(
+                f"{file}: verified_on.graph {entry.graph!r} is none of {', '.join(GOLDEN_OF)}"
+            )
+        for name in (entry.graph, GOLDEN_OF[entry.graph]):
+            if name not in manifest.files:
+                raise PackageError(f"{file}: verified_on names {entry.graph}, {name} is not listed")
     return manifest, sha256(raw)
 
 
@@ -199,17 +228,21 @@ def open_package(path: Path) -> Package:
     if stray := sorted(present - known):
         raise PackageError(f"{path}: {stray[0]!r} is not listed in the manifest: remove it")
     policy, policy_hash = _policy_of(path, manifest, package_hash)
+    golden = _golden_set(path, GOLDEN, content)
+    golden_int8 = _golden_set(path, GOLDEN_INT8, content) if GOLDEN_INT8 in content else None
+    ref = ModelRef(package=package_hash, policy=policy_hash)
+    return Package(path, manifest, policy, ref, golden, content, golden_int8)
+
+
+def _golden_set(path: Path, name: str, content: Mapping[str, bytes]) -> GoldenSet:
     try:
-        golden = msgspec.json.decode(content[GOLDEN], type=GoldenSet)
+        golden = msgspec.json.decode(content[name], type=GoldenSet)
     except UNREADABLE as error:
-        raise PackageError(f"{path / GOLDEN}: {error}") from None
+        raise PackageError(f"{path / name}: {error}") from None
     for image in golden.images:
         if f"golden/{image.file}" not in content:
-            raise PackageError(
-                f"{path / GOLDEN}: names {image.file!r}, which is not in the package"
-            )
-    ref = ModelRef(package=package_hash, policy=policy_hash)
-    return Package(path, manifest, policy, ref, golden, content)
+            raise PackageError(f"{path / name}: names {image.file!r}, which is not in the package")
+    return golden
 
 
 def released(folder: Path) -> Path:
@@ -263,6 +296,11 @@ def _policy_of(path: Path, manifest: Manifest, package_hash: str) -> tuple[Polic
         check_policy(policy, manifest.class_names, package_hash)
     except PackageError as error:
         raise PackageError(f"{path}: {error}") from None
+    if policy.ood_max is not None and manifest.ood_name is None:
+        raise PackageError(
+            f"{path}: policy.json limits how unusual a point may be (ood_max), which this model"
+            " does not say: set ood_max to null"
+        )
     if policy.ok_class != manifest.ok_class:
         raise PackageError(f"{path}: policy and manifest name different OK classes")
     return policy, policy_hash
@@ -293,3 +331,17 @@ def seal(path: Path, manifest: Manifest, policy: Policy) -> ModelRef:
 def architecture() -> str:
     """The processor architecture in the words of a manifest."""
     return platform.machine()
+
+
+def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the processor can do, in Linux's words (``avx512_vnni``, ``avx_vnni``, ``asimddp``).
+    Empty where the system does not say: then only graphs run that need nothing in particular."""
+    try:
+        lines = cpuinfo.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(words.split())
+    return frozenset()

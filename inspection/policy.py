@@ -31,7 +31,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     A point is NOK as soon as one defect class reaches its ``nok_min``; otherwise OK if the OK
     class reaches ``ok_min``; otherwise REVIEW. NOK is asked first, so that overlapping thresholds
-    fail closed.
+    fail closed. With ``ood_max`` a point that is no NOK and more unusual than that is REVIEW; None
+    does not ask.
     """
 
     version: Seq
@@ -39,6 +40,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ok_class: Annotated[str, Meta(min_length=1, max_length=64)]
     ok_min: Score
     nok_min: dict[str, Score]
+    ood_max: Annotated[float, Meta(gt=0)] | None = None
     author: Text
     created: Text
     why: Text
@@ -63,11 +65,20 @@ def valid_scores(scores: Sequence[float], classes: int) -> bool:
     )
 
 
-def judge(scores: Sequence[float], classes: Sequence[str], policy: Policy) -> Judgement:
-    """The verdict on one point from its class probabilities, in the order of ``classes``.
+def valid_ood(ood: float | None) -> bool:
+    """Whether this is an out-of-distribution score. Written so that NaN fails, as above."""
+    return ood is not None and math.isfinite(ood) and ood >= 0.0
+
+
+def judge(
+    scores: Sequence[float], classes: Sequence[str], policy: Policy, ood: float | None = None
+) -> Judgement:
+    """The verdict on one point from its class probabilities, in the order of ``classes``, and from
+    how unusual it looks (None where the model does not say).
 
     Anything that is not a probability vector is NOT_INSPECTED(MODEL_OUTPUT_INVALID): a score that
-    cannot be believed is no look at the point at all.
+    cannot be believed is no look at the point at all. The same holds, NOK apart, for an ``ood``
+    that is missing or no number where the policy asks for it.
     """
     if not valid_scores(scores, len(classes)):
         return Judgement(Verdict.NOT_INSPECTED, Reason.MODEL_OUTPUT_INVALID, "")
@@ -84,6 +95,11 @@ def judge(scores: Sequence[float], classes: Sequence[str], policy: Policy) -> Ju
             strongest, strongest_score, defect = name, score, reached
     if defect:
         return Judgement(Verdict.NOK, Reason.DEFECT, strongest)
+    if policy.ood_max is not None:
+        if ood is None or not valid_ood(ood):
+            return Judgement(Verdict.NOT_INSPECTED, Reason.MODEL_OUTPUT_INVALID, "")
+        if ood > policy.ood_max:
+            return Judgement(Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION, strongest)
     if ok_score >= policy.ok_min:
         return Judgement(Verdict.OK, Reason.NONE, "")
     return Judgement(Verdict.REVIEW, Reason.UNCERTAIN, strongest)

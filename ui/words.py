@@ -73,6 +73,11 @@ REASONS: dict[Reason, Said] = {
         "The model is sure neither that it is good nor that it is bad.",
         "Look at the picture, or at the part, and decide.",
     ),
+    Reason.OUT_OF_DISTRIBUTION: Said(
+        "unlike anything the model knows",
+        "The picture differs from all that the model was trained on: it cannot be relied on here.",
+        "Look at the picture: another material, lamp or part? Then decide.",
+    ),
     Reason.NO_IMAGE: Said(
         "no picture",
         "The camera gave no picture when it was asked.",

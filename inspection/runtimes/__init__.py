@@ -9,8 +9,10 @@ Adding a runtime is a file here, a line in `RUNTIMES`, and a name in a package's
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Protocol, cast
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,25 +21,68 @@ from inspection import imaging
 from inspection.errors import ImageError, PackageError
 from inspection.imaging import CropSpec, Frame
 from inspection.messages import Verdict
-from inspection.package import Package, architecture
+from inspection.package import Package, VerifiedOn, architecture, instruction_sets
 from inspection.policy import judge
 
 RUNTIMES = {"onnxruntime": "inspection.runtimes.onnx:OnnxModel"}
+PROVIDERS = {"onnxruntime": ("CPUExecutionProvider",)}
+"""What each runtime can run on here."""
 
 Scores = npt.NDArray[np.float32]
 
 
-class Model(Protocol):
-    """A loaded model."""
+class Signature(NamedTuple):
+    """How a graph is called: raw ``uint8`` crops (N, *shape) in, ``output_name`` (N, classes) and,
+    unless it is None, ``ood_name`` (N,) out, both ``float32``."""
 
-    package: Package
-    provider: str
+    shape: tuple[int, int, int]
+    classes: int
+    input_name: str
+    output_name: str
+    ood_name: str | None
+
+
+class Outputs(NamedTuple):
+    """What a graph says of N crops: probabilities (N, classes) and how unusual each is (N,), or
+    None where the graph does not say."""
+
+    scores: Scores
+    ood: Scores | None
+
+    def rows(self) -> Iterator[tuple[list[float], float | None]]:
+        """Point by point, as `inspection.policy.judge` wants it."""
+        unusual = [None] * len(self.scores) if self.ood is None else self.ood.tolist()
+        yield from zip(self.scores.tolist(), unusual, strict=True)
+
+
+class Graph(Protocol):
+    """A loaded graph."""
 
     def scores(self, crops: Frame) -> Scores:
         """Class probabilities, ``float32`` of shape (N, classes), for ``uint8`` crops of shape
         (N, height, width, channels). Not checked here: `inspection.policy.judge` does that.
         Raises `PackageError` where the graph fails or answers in another shape."""
         ...
+
+    def outputs(self, crops: Frame) -> Outputs:
+        """The same with the out-of-distribution scores, where the graph gives them."""
+        ...
+
+
+class Model(Graph, Protocol):
+    """A loaded graph of a package; ``graph`` says which (its file's name)."""
+
+    package: Package
+    provider: str
+    graph: str
+
+
+def open_graph(data: bytes, path: Path, signature: Signature, *, threads: int = 1) -> Graph:
+    """A graph that no package vouches for, for whoever is making one: thresholds are fitted on what
+    it says. ``path`` is where it will lie. Raises `PackageError`."""
+    from inspection.runtimes.onnx import OnnxGraph
+
+    return OnnxGraph(data, path, signature, threads)
 
 
 def crop_spec(package: Package) -> CropSpec:
@@ -48,11 +93,15 @@ def crop_spec(package: Package) -> CropSpec:
     )
 
 
-def load(package: Package, *, threads: int = 1, replay: bool = True) -> Model:
+def load(
+    package: Package, *, threads: int = 1, replay: bool = True, graph: str | None = None
+) -> Model:
     """A model ready to judge. Raises `PackageError` where the package does not fit this software
     or this machine, and where a golden picture gives another verdict or other scores.
 
-    ``replay=False`` is for the exporter, which makes the golden scores in the first place.
+    The first entry of the manifest's ``verified_on`` that this machine satisfies says which graph
+    runs; with ``graph`` (a file's name) only that one, or none. ``replay=False`` is for the
+    exporter, which makes the golden scores in the first place.
     """
     manifest = package.manifest
     if manifest.imaging_version != imaging.IMAGING_VERSION:
@@ -65,22 +114,45 @@ def load(package: Package, *, threads: int = 1, replay: bool = True) -> Model:
             f"{package.path}: needs runtime {manifest.runtime!r}, which is not known"
         )
     module, name = RUNTIMES[manifest.runtime].split(":")
-    make = cast(Callable[[Package, int], Model], getattr(importlib.import_module(module), name))
-    model = make(package, threads)
+    chosen = verified(package, graph).graph
+    make = cast(
+        Callable[[Package, int, str], Model], getattr(importlib.import_module(module), name)
+    )
+    model = make(package, threads, chosen)
     if replay:
         replay_golden(model)
     return model
 
 
-def tolerance(package: Package, provider: str) -> float:
-    """By how much scores may differ here from the golden ones; `PackageError` where the package
-    was never verified on this provider and processor architecture."""
-    for entry in package.manifest.verified_on:
-        if (entry.provider, entry.architecture) == (provider, architecture()):
-            return entry.tolerance
-    listed = ", ".join(f"{e.provider} on {e.architecture}" for e in package.manifest.verified_on)
+def verified(package: Package, graph: str | None = None) -> VerifiedOn:
+    """The first entry of ``verified_on``, of this graph or of any, that this machine satisfies;
+    `PackageError` where none does."""
+    providers = PROVIDERS[package.manifest.runtime]
+    able = instruction_sets()
+    entries = package.manifest.verified_on
+    for entry in entries:
+        if (
+            graph in (None, entry.graph)
+            and entry.provider in providers
+            and entry.architecture == architecture()
+            and (not entry.instruction_set or entry.instruction_set in able)
+        ):
+            return entry
+
+    def told(entry: VerifiedOn) -> str:
+        needs = f" with {entry.instruction_set}" if entry.instruction_set else ""
+        return f"{entry.provider} on {entry.architecture}{needs}"
+
+    listed = [entry for entry in entries if graph in (None, entry.graph)]
+    what = f"{package.path}: " + (f"{graph} is " if graph else "")
+    if not listed:
+        raise PackageError(
+            f"{what}not in the package's verified_on, only"
+            f" {', '.join(sorted({entry.graph for entry in entries}))}"
+        )
     raise PackageError(
-        f"{package.path}: not verified for {provider} on {architecture()}, only for {listed}"
+        f"{what}not verified for {' or '.join(providers)} on this {architecture()} processor,"
+        f" only for {', '.join(map(told, listed))}"
     )
 
 
@@ -92,11 +164,11 @@ def replay_golden(model: Model) -> float:
     on record: a policy may change without a new export.
     """
     package = model.package
-    allowed = tolerance(package, model.provider)
+    allowed = verified(package, model.graph).tolerance
     spec = crop_spec(package)
     classes = package.manifest.class_names
     worst = 0.0
-    for image in package.golden.images:
+    for image in package.golden_of(model.graph).images:
         try:
             frame = imaging.decode(package.content[f"golden/{image.file}"])
         except ImageError as error:
@@ -104,15 +176,20 @@ def replay_golden(model: Model) -> float:
         crop = frame.reshape(*frame.shape[:2], -1)
         if crop.shape != (spec.height, spec.width, spec.channels):
             raise PackageError(f"{package.path}: golden/{image.file} has the wrong shape")
-        scores = model.scores(crop[np.newaxis])[0].tolist()
-        got = judge(scores, classes, package.policy)
-        wanted = judge(image.scores, classes, package.policy)
+        ((scores, ood),) = model.outputs(crop[np.newaxis]).rows()
+        got = judge(scores, classes, package.policy, ood)
+        wanted = judge(image.scores, classes, package.policy, image.ood)
         if got.verdict is Verdict.NOT_INSPECTED or wanted.verdict is Verdict.NOT_INSPECTED:
             raise PackageError(
                 f"{package.path}: golden/{image.file} gives no valid scores ({scores}):"
                 " the model must not be used"
             )
         difference = max(abs(a - b) for a, b in zip(scores, image.scores, strict=True))
+        if image.ood is not None:
+            # Not between 0 and 1: from 1 on the difference is taken as a share.
+            said = math.nan if ood is None else ood
+            unusual = abs(said - image.ood) / max(1.0, image.ood)
+            difference = max(difference, math.inf if math.isnan(unusual) else unusual)
         worst = max(worst, difference)
         if difference > allowed or got.verdict is not wanted.verdict:
             raise PackageError(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from inspection.ledger import Entry
 from inspection.messages import Inspected, Missed, ModelRef, Reason, Verdict, ViewResult
 from inspection.package import Manifest
@@ -68,7 +70,8 @@ def _reason_of_absence(reason: Reason) -> Reason:
 def _believe(said: Inspected, model: Released | None) -> Entry:
     if model is None or said.model != model.ref:
         return _absent(said.point, Reason.MODEL_NOT_RELEASED)
-    judgement = judge(said.scores, model.manifest.class_names, model.policy)
+    ood = None if said.ood is UNSET else said.ood
+    judgement = judge(said.scores, model.manifest.class_names, model.policy, ood)
     if judgement != (said.verdict, said.reason, said.finding):
         return _absent(said.point, Reason.POLICY_DISAGREES)
     if judgement.verdict is Verdict.NOT_INSPECTED:

@@ -1,7 +1,12 @@
-"""A trained network as a model package: graph, golden pictures, manifest, card, policy.
+"""A trained network as a model package: graphs, golden pictures, manifest, card, policy.
 
-The graph takes raw ``uint8`` crops and gives calibrated probabilities: normalisation, temperature
-and softmax are in it, so that no one can forget or repeat them outside.
+A graph takes raw ``uint8`` crops and gives calibrated probabilities and, where the network has an
+embedding, how unusual each crop is: normalisation, temperature and softmax are in it, so that no
+one can forget or repeat them outside.
+
+In order: `export_graphs`, whose outputs the thresholds are fitted on; `write_draft`;
+`inspection.training.parity.check_parity`; `finish`, which leaves the 8-bit graph in the package
+only where parity released it.
 """
 
 from __future__ import annotations
@@ -9,10 +14,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,43 +28,56 @@ from torch import nn
 
 from inspection import imaging
 from inspection.errors import DataError
-from inspection.imaging import Frame
+from inspection.imaging import CropSpec, Frame
 from inspection.messages import Severity
 from inspection.package import (
     CARD,
     FORMAT,
-    GOLDEN,
+    GOLDEN_INT8,
+    GOLDEN_OF,
     MODEL,
+    MODEL_INT8,
     GoldenImage,
     GoldenSet,
     Manifest,
     ModelClass,
     ModelInput,
-    Package,
     VerifiedOn,
     architecture,
+    instruction_sets,
     open_package,
     seal,
+    sha256,
 )
 from inspection.policy import Policy, judge
-from inspection.runtimes import Model, Scores, load
+from inspection.runtimes import Graph, Model, Outputs, Signature, load, open_graph
 from inspection.training.architectures import provenance
 from inspection.training.calibrate import Calibration, Labels, Limits, log_odds
 from inspection.training.card import card
 from inspection.training.data import Dataset, Split
 from inspection.training.evaluate import Evaluation
+from inspection.training.novelty import Novelty, Unusual, with_embedding
+from inspection.training.parity import Parity
+from inspection.training.quantise import quantise
 from inspection.training.recipe import DatasetDescription, Recipe
+from inspection.training.vectors import write_vectors
 from inspection.version import code_version
 
 OPSET = 20
-INPUT, OUTPUT = "crops", "probabilities"
+INPUT, OUTPUT, OOD = "crops", "probabilities", "ood"
 TOLERANCE = 1e-3
 """How far a score may differ on another processor of the same architecture, whose instruction set
 adds in another order. A choice, not a measurement: the parity limit of an fp32 export."""
+INT8_TOLERANCE = 0.01
+"""The same for 8 bits, where a rounding of the last bit may move a value by a whole step."""
+INT8_SETS = ("avx512_vnni", "avx_vnni", "asimddp")
+"""Instruction sets that multiply bytes without saturating, the fastest first."""
+BATCH = 50
 GOLDEN_PER_CLASS = 2
 CLEAR_OF_LIMITS = 0.1
 """How far a golden picture's scores keep from the thresholds that judge them, in log-odds (where
-rounding is alike at all scores), so that no rounding turns its verdict."""
+rounding is alike at all scores), so that no rounding turns its verdict; and by which share from
+the limit of unusual ones."""
 RECIPE, DESCRIPTION, SPLIT = "recipe.toml", "dataset.toml", "split.json"
 
 
@@ -75,6 +94,7 @@ class Draft:
     calibration: Calibration
     limits: Limits
     precision: str
+    ood_max: float | None = None
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:
@@ -86,21 +106,49 @@ class Draft:
         return tuple(ModelClass(name=name, severity=severity[name]) for name in names)
 
 
-class Exported(nn.Module):
-    """uint8 (N, height, width, channels) to float32 probabilities (N, classes)."""
+class Graphs(NamedTuple):
+    """What was exported, loaded and ready to score validation crops. ``int8`` is None where it was
+    not asked for or, as ``no_int8`` says, cannot be had here."""
 
-    def __init__(self, network: nn.Module, calibration: Calibration, classes: int) -> None:
+    fp32: Graph
+    int8: Graph | None
+    signature: Signature
+    no_int8: str = ""
+
+
+class Exported(nn.Module):
+    """uint8 (N, height, width, channels) to float32 probabilities (N, classes) and, with a
+    `Novelty`, how unusual each crop is (N,)."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        calibration: Calibration,
+        classes: int,
+        novelty: Novelty | None = None,
+    ) -> None:
         super().__init__()
+        self.classes = classes
+        self.unusual = None if novelty is None else Unusual(novelty)
         self.network = network
         self.temperature = calibration.temperature
         shift = torch.zeros(classes)
         shift[0] = calibration.good_shift
         self.register_buffer("shift", shift)
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        logits = self.network(crops.permute(0, 3, 1, 2).to(torch.float32))
-        shift = self.get_buffer("shift")
-        return torch.softmax(logits / self.temperature + shift, dim=1)
+    def forward(self, crops: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        pixels = crops.permute(0, 3, 1, 2).to(torch.float32)
+        if self.unusual is None:
+            return self.calibrated(self.network(pixels))
+        look = with_embedding(self.network, self.classes)
+        if look is None:
+            raise DataError("the network has no embedding: export it without a novelty")
+        logits, embedding = look(pixels)
+        return self.calibrated(logits), self.unusual(embedding)
+
+    def calibrated(self, logits: torch.Tensor) -> torch.Tensor:
+        """Probabilities (N, classes)."""
+        return torch.softmax(logits / self.temperature + self.get_buffer("shift"), dim=1)
 
 
 def claim(out_dir: Path) -> None:
@@ -115,10 +163,60 @@ def claim(out_dir: Path) -> None:
         raise DataError(f"{out_dir}: is not empty: name a new folder with --out")
 
 
-def to_onnx(network: nn.Module, calibration: Calibration, recipe: Recipe, classes: int) -> bytes:
+def export_graphs(
+    network: nn.Module,
+    calibration: Calibration,
+    spec: CropSpec,
+    classes: int,
+    out_dir: Path,
+    *,
+    novelty: Novelty | None = None,
+    int8_crops: Frame | None = None,
+) -> Graphs:
+    """Write the graph to ``out_dir`` and, with ``int8_crops`` (`quantise`), the one in 8 bits.
+
+    Only what can be verified can be released: on a processor that would saturate there is no 8-bit
+    graph, and `Graphs.no_int8` says so. Raises `DataError`.
+    """
+    signature = Signature(
+        shape=(spec.height, spec.width, spec.channels),
+        classes=classes,
+        input_name=INPUT,
+        output_name=OUTPUT,
+        ood_name=None if novelty is None else OOD,
+    )
+    graph = _to_onnx(Exported(network.to("cpu"), calibration, classes, novelty), spec)
+    (out_dir / MODEL).write_bytes(graph)
+    fp32 = open_graph(graph, out_dir / MODEL, signature)
+    if int8_crops is None:
+        return Graphs(fp32, None, signature)
+    if int8_instruction_set() is None:
+        why = f"this processor has none of {', '.join(INT8_SETS)}, and 8-bit products saturate"
+        return Graphs(fp32, None, signature, why)
+    small = quantise(graph, int8_crops)
+    (out_dir / MODEL_INT8).write_bytes(small)
+    return Graphs(fp32, open_graph(small, out_dir / MODEL_INT8, signature), signature)
+
+
+def int8_instruction_set() -> str | None:
+    """What an 8-bit graph is verified on here, or None."""
+    able = instruction_sets()
+    return next((name for name in INT8_SETS if name in able), None)
+
+
+def to_onnx(
+    network: nn.Module,
+    calibration: Calibration,
+    recipe: Recipe,
+    classes: int,
+    novelty: Novelty | None = None,
+) -> bytes:
     """The graph as bytes of an ONNX file; N is dynamic."""
-    module = Exported(network.to("cpu"), calibration, classes).eval()
-    spec = recipe.input
+    return _to_onnx(Exported(network.to("cpu"), calibration, classes, novelty), recipe.input)
+
+
+def _to_onnx(exported: Exported, spec: CropSpec) -> bytes:
+    module = exported.eval()
     example = torch.zeros((2, spec.height, spec.width, spec.channels), dtype=torch.uint8)
     # The exporter talks of its own operator registry and of torchvision; none of it is news.
     chatty = logging.getLogger("torch.onnx")
@@ -133,7 +231,7 @@ def to_onnx(network: nn.Module, calibration: Calibration, recipe: Recipe, classe
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT] if exported.unusual is None else [OUTPUT, OOD],
                 dynamic_shapes=({0: torch.export.Dim("points", min=1)},),
                 verbose=False,
             )
@@ -163,41 +261,68 @@ def _forget_the_source(model: onnx.ModelProto) -> None:
 
 
 def write_draft(
-    network: nn.Module, draft: Draft, out_dir: Path, crops: Frame, labels: Labels
+    network: nn.Module,
+    draft: Draft,
+    out_dir: Path,
+    crops: Frame,
+    labels: Labels,
+    *,
+    graphs: Graphs | None = None,
 ) -> Model:
-    """Write the package without measurements and card, and return it loaded. Golden pictures are
-    taken from the validation crops; their scores are those of the runtime, not of torch."""
-    graph = to_onnx(network, draft.calibration, draft.recipe, len(draft.classes))
+    """Write the package without measurements and card, and return its fp32 graph loaded. Golden
+    pictures are taken from the validation crops; their scores are those of the runtime, not of
+    torch. ``graphs`` are those that `export_graphs` has written to ``out_dir``; without them the
+    fp32 graph alone is exported here."""
+    if graphs is None:
+        graphs = export_graphs(
+            network, draft.calibration, draft.recipe.input, len(draft.classes), out_dir
+        )
     (out_dir / "golden").mkdir()
-    (out_dir / MODEL).write_bytes(graph)
     (out_dir / RECIPE).write_bytes(draft.recipe_path.read_bytes())
     (out_dir / DESCRIPTION).write_bytes(draft.description_path.read_bytes())
     split = {name: list(parts) for name, parts in draft.split._asdict().items()}
     (out_dir / SPLIT).write_bytes(msgspec.json.format(msgspec.json.encode(split), indent=2) + b"\n")
-    # A picture is needed to open the package that scores the pictures: any, and no score yet.
-    blank = tuple([1.0] + [0.0] * (len(draft.classes) - 1))
-    _write_golden(out_dir, crops[:1], [blank])
+    said = {MODEL: _outputs(graphs.fp32, crops)}
+    if graphs.int8 is not None:
+        said[MODEL_INT8] = _outputs(graphs.int8, crops)
+    policy = _policy(draft)
+    chosen = golden_points(list(said.values()), labels, draft, policy)
+    _write_golden(out_dir, crops[chosen], said, chosen)
+    write_vectors(out_dir, crops[chosen], draft.recipe.input, graphs.fp32)
     _seal(draft, out_dir, {})
-    model = load(open_package(out_dir), replay=False)
-    scores = np.concatenate([model.scores(crops[i : i + 50]) for i in range(0, len(crops), 50)])
-    chosen = golden_points(scores, labels, draft, model.package)
-    _write_golden(out_dir, crops[chosen], [tuple(map(float, scores[i])) for i in chosen])
-    _seal(draft, out_dir, {})
-    return load(open_package(out_dir))
+    if graphs.int8 is not None:
+        load(open_package(out_dir), graph=MODEL_INT8)
+    return load(open_package(out_dir), graph=MODEL)
 
 
-def golden_points(scores: Scores, labels: Labels, draft: Draft, package: Package) -> list[int]:
+def _outputs(graph: Graph, crops: Frame) -> Outputs:
+    parts = [graph.outputs(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH)]
+    unusual = [part.ood for part in parts if part.ood is not None]
+    scores = np.concatenate([part.scores for part in parts])
+    return Outputs(scores, np.concatenate(unusual) if unusual else None)
+
+
+def golden_points(
+    said: Sequence[Outputs], labels: Labels, draft: Draft, policy: Policy
+) -> list[int]:
     """For each class, the clearest point whose verdict is right and the least clear one that still
-    keeps away from all thresholds; where a class has none such, one that is merely clear."""
+    keeps away from all thresholds; where a class has none such, one that is merely clear. Clear
+    for every graph; the first one decides what is right."""
     names = [entry.name for entry in draft.classes]
-    odds = log_odds(scores.astype(np.float64))
     limits = np.full(len(names), draft.limits.nok_min)
     limits[0] = draft.limits.ok_min
-    clear = np.abs(odds - log_odds(limits)).min(axis=1) > CLEAR_OF_LIMITS
-    found = [judge(row, names, package.policy).finding for row in scores.tolist()]
-    if len(names) > 2:  # the class named must not hang on rounding either
-        first, second = np.sort(odds[:, 1:], axis=1)[:, :-3:-1].T
-        clear &= (first - second > CLEAR_OF_LIMITS) | np.array([not name for name in found])
+    clear = np.ones(len(labels), bool)
+    for outputs in said:
+        odds = log_odds(outputs.scores.astype(np.float64))
+        clear &= np.abs(odds - log_odds(limits)).min(axis=1) > CLEAR_OF_LIMITS
+        found = [judge(row, names, policy, ood).finding for row, ood in outputs.rows()]
+        if len(names) > 2:  # the class named must not hang on rounding either
+            first, second = np.sort(odds[:, 1:], axis=1)[:, :-3:-1].T
+            clear &= (first - second > CLEAR_OF_LIMITS) | np.array([not name for name in found])
+        if policy.ood_max is not None and outputs.ood is not None:
+            clear &= np.abs(outputs.ood / policy.ood_max - 1) > CLEAR_OF_LIMITS
+    scores = said[0].scores
+    found = [judge(row, names, policy, ood).finding for row, ood in said[0].rows()]
     chosen: list[int] = []
     for k in range(len(names)):
         here = [int(i) for i in np.flatnonzero((labels == k) & clear)]
@@ -205,7 +330,7 @@ def golden_points(scores: Scores, labels: Labels, draft: Draft, package: Package
         ranked = sorted(right or here, key=lambda i: -float(scores[i, k]))
         chosen += ranked[:1] + ranked[1:][-(GOLDEN_PER_CLASS - 1) :]
     if not chosen:  # every score lies near a threshold: a model that knows nothing
-        chosen = [int(np.argmax(np.abs(odds[:, 0])))]
+        chosen = [int(np.argmax(np.abs(log_odds(scores.astype(np.float64))[:, 0])))]
     return chosen
 
 
@@ -215,8 +340,24 @@ def finish(
     validation: Evaluation,
     test: Evaluation | None,
     seconds: float,
+    *,
+    parity: Parity | None = None,
+    prefer_int8: bool = False,
 ) -> None:
-    """Write the card and seal the package with what was measured."""
+    """Write the card and seal the package with what was measured.
+
+    The 8-bit graph stays only where ``parity`` released it; ``prefer_int8`` then makes it what a
+    machine runs that can. Raises `DataError` where ``parity`` is of other graphs.
+    """
+    if parity is not None:
+        for measured in (parity.fp32, parity.int8):
+            if measured is None:
+                continue
+            if measured.sha256 != sha256((out_dir / measured.graph).read_bytes()):
+                raise DataError(f"{out_dir / measured.graph}: is not the graph that was compared")
+    if parity is None or not parity.int8_released:
+        (out_dir / MODEL_INT8).unlink(missing_ok=True)
+        (out_dir / GOLDEN_INT8).unlink(missing_ok=True)
     weights = provenance(draft.recipe.architecture, draft.recipe.options)
     text = card(
         draft.recipe,
@@ -234,8 +375,12 @@ def finish(
     metrics: dict[str, object] = {"validation": _figures(validation)}
     if test is not None:
         metrics["test"] = _figures(test)
-    _seal(draft, out_dir, metrics)
-    load(open_package(out_dir))
+    if parity is not None:
+        metrics["parity"] = msgspec.to_builtins(parity)
+    _seal(draft, out_dir, metrics, prefer_int8=prefer_int8)
+    package = open_package(out_dir)
+    for graph in {entry.graph for entry in package.manifest.verified_on}:
+        load(package, graph=graph)
 
 
 def _figures(evaluation: Evaluation) -> dict[str, object]:
@@ -244,22 +389,48 @@ def _figures(evaluation: Evaluation) -> dict[str, object]:
     return {k: v for k, v in figures.items() if k not in {"package", "policy"}}
 
 
-def _write_golden(out_dir: Path, crops: Frame, scores: Sequence[tuple[float, ...]]) -> None:
-    for old in (out_dir / "golden").iterdir():
-        old.unlink()
-    images = []
-    for number, (picture, expected) in enumerate(zip(crops, scores, strict=True)):
-        name = f"{number:02d}.png"
+def _write_golden(
+    out_dir: Path, crops: Frame, said: Mapping[str, Outputs], chosen: Sequence[int]
+) -> None:
+    names = []
+    for number, picture in enumerate(crops):
+        names.append(f"{number:02d}.png")
         pixels = picture[:, :, 0] if picture.shape[2] == 1 else picture
-        (out_dir / "golden" / name).write_bytes(imaging.encode_png(pixels))
-        images.append(GoldenImage(file=name, scores=expected))
-    golden = msgspec.json.encode(GoldenSet(images=tuple(images)))
-    (out_dir / GOLDEN).write_bytes(msgspec.json.format(golden, indent=2) + b"\n")
+        (out_dir / "golden" / names[-1]).write_bytes(imaging.encode_png(pixels))
+    for graph, outputs in said.items():
+        rows = list(outputs.rows())
+        golden = GoldenSet(
+            images=tuple(
+                GoldenImage(file=name, scores=tuple(rows[i][0]), ood=rows[i][1])
+                for name, i in zip(names, chosen, strict=True)
+            )
+        )
+        data = msgspec.json.format(msgspec.json.encode(golden), indent=2) + b"\n"
+        (out_dir / GOLDEN_OF[graph]).write_bytes(data)
 
 
-def _seal(draft: Draft, out_dir: Path, metrics: dict[str, object]) -> None:
+def _seal(
+    draft: Draft, out_dir: Path, metrics: dict[str, object], *, prefer_int8: bool = False
+) -> None:
     recipe, description = draft.recipe, draft.description
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    verified = [
+        VerifiedOn(
+            provider="CPUExecutionProvider", architecture=architecture(), tolerance=TOLERANCE
+        )
+    ]
+    able = int8_instruction_set()
+    if (out_dir / MODEL_INT8).is_file():
+        if able is None:
+            raise DataError(f"{out_dir / MODEL_INT8}: cannot be verified on this processor")
+        small = VerifiedOn(
+            provider="CPUExecutionProvider",
+            architecture=architecture(),
+            tolerance=INT8_TOLERANCE,
+            graph=MODEL_INT8,
+            instruction_set=able,
+        )
+        verified.insert(0 if prefer_int8 else 1, small)
+    outputs = {entry.name for entry in onnx.load(out_dir / MODEL).graph.output}
     manifest = Manifest(
         format=FORMAT,
         name=recipe.name,
@@ -275,36 +446,42 @@ def _seal(draft: Draft, out_dir: Path, metrics: dict[str, object]) -> None:
         ),
         input_name=INPUT,
         output_name=OUTPUT,
+        ood_name=OOD if OOD in outputs else None,
         imaging_version=imaging.IMAGING_VERSION,
         data_hash=draft.dataset.sha256,
         recipe_hash=_hash_of(draft.recipe_path, draft.description_path),
         code_version=code_version(),
-        created=now,
+        created=_now(),
         metrics=metrics,
         licences={
             "data": f"{description.licence}: {description.source}",
             "weights": provenance(recipe.architecture, recipe.options)
             or "trained from the data alone",
         },
-        verified_on=(
-            VerifiedOn(
-                provider="CPUExecutionProvider", architecture=architecture(), tolerance=TOLERANCE
-            ),
-        ),
+        verified_on=tuple(verified),
         files={},
     )
-    policy = Policy(
+    seal(out_dir, manifest, _policy(draft))
+
+
+def _policy(draft: Draft) -> Policy:
+    recipe, description = draft.recipe, draft.description
+    return Policy(
         version=1,
         package="0" * 64,  # seal knows
         ok_class=description.ok_class,
         ok_min=draft.limits.ok_min,
         nok_min=dict.fromkeys(description.class_names[1:], draft.limits.nok_min),
+        ood_max=draft.ood_max,
         author="inspection train",
-        created=now,
+        created=_now(),
         why=f"fitted on {len(draft.split.validation)} validation parts for escapes :"
         f" overkill = {recipe.thresholds.escapes} : {recipe.thresholds.overkill}",
     )
-    seal(out_dir, manifest, policy)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _hash_of(*paths: Path) -> str:

@@ -297,6 +297,7 @@ def test_the_codes_a_plc_program_knows_never_change() -> None:
         "NONE": 0,
         "DEFECT": 100,
         "UNCERTAIN": 101,
+        "OUT_OF_DISTRIBUTION": 102,
         "NO_IMAGE": 200,
         "IMAGE_UNREADABLE": 201,
         "IMAGE_WRONG_SIZE": 202,
