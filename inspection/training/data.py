@@ -37,8 +37,6 @@ LAYOUTS = {
     "folders": "inspection.training.layouts.folders:read",
     "mvtec": "inspection.training.layouts.mvtec:read",
     "index": "inspection.training.layouts.index:read",
-    "coco": "inspection.training.layouts.coco:read",
-    "yolo": "inspection.training.layouts.yolo:read",
     "deeppcb": "inspection.training.layouts.deeppcb:read",
     "rendered": "inspection.training.layouts.rendered:read",
 }
