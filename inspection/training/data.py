@@ -89,11 +89,19 @@ class Unreadable(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Parts by what they are for; no part is in two of them."""
+    """Parts by what they are for; no part is in two of them. ``calibration`` are those on which an
+    8-bit graph's ranges are taken."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    calibration: tuple[str, ...] = ()
+
+    def with_calibration(self, share: float) -> Split:
+        """So large a share of the training parts is set aside for calibration."""
+        aside = set(_every(self.train, share))
+        rest = tuple(part for part in self.train if part not in aside)
+        return self._replace(train=rest, calibration=tuple(sorted(aside)))
 
 
 @dataclass(slots=True)

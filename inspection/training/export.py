@@ -95,6 +95,8 @@ class Draft:
     limits: Limits
     precision: str
     ood_max: float | None = None
+    promised: str = ""
+    """What was promised when the thresholds were chosen, and whether it is proven."""
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:
