@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from inspection.statistics import interval
+
 if TYPE_CHECKING:
     from inspection.training.recipe import Thresholds  # which reads recipes that hold promises
 

@@ -257,7 +257,7 @@ def split_parts(
     if test_parts is not None and (unknown := sorted(set(test_parts) - set(of_group))):
         raise DataError(f"{dataset.root}: no part {unknown[0]!r} to test on")
     if dataset.split is not None and test_parts is None:
-        return _checked(dataset, dataset.split, len(of_group))
+        return check_split(dataset, dataset.split)
     rng = random.Random(rule.seed)  # noqa: S311  reproducible, not secret
     order = sorted(of_group)
     rng.shuffle(order)
@@ -269,14 +269,14 @@ def split_parts(
     split = Split(
         tuple(sorted(set(rest) - validation)), tuple(sorted(validation)), tuple(sorted(test))
     )
-    return _checked(dataset, split, len(of_group))
+    return check_split(dataset, split)
 
 
-def _checked(dataset: Dataset, split: Split, parts_in_all: int) -> Split:
-    """The split, if something can be fitted and chosen on it."""
+def check_split(dataset: Dataset, split: Split) -> Split:
+    """The split, if something can be fitted and chosen on it; raises `DataError`."""
     for name, parts in (("training", split.train), ("validation", split.validation)):
         if not parts:
-            raise DataError(f"{dataset.root}: {parts_in_all} parts leave none for {name}")
+            raise DataError(f"{dataset.root}: {len(dataset.parts)} parts leave none for {name}")
         counts = count_labels(dataset.of(parts))
         for label in dataset.description.class_names:
             if counts[label] == 0:

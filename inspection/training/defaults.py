@@ -19,7 +19,7 @@ import tomli_w
 from inspection.errors import DataError
 from inspection.imaging import CropSpec
 from inspection.training.data import Picture
-from inspection.training.promise import Promise
+from inspection.training.promise import Costs, Promise
 from inspection.training.recipe import (
     DatasetDescription,
     Export,
@@ -38,8 +38,10 @@ SHOWN = 24_000
 """Crops shown in a training, within the bounds of `EPOCHS`: about a quarter of an hour on two cores
 at 224 px."""
 LIMIT = 0.05
-"""Of the escapes: what some sixty independent defects without an escape can prove. A plant with more
-of them asks for less."""
+"""Of the escapes: what some sixty independent defects without an escape can prove. A plant that
+has more of them asks for less."""
+PREVALENCE = 0.02
+"""One defect in fifty points is usual where nothing is known; data sets have far more."""
 FROZEN = 4
 """First stages of the body that stay as they are: twice as fast."""
 
@@ -80,6 +82,7 @@ def default_recipe(description: DatasetDescription, pictures: Sequence[Picture])
         ),
         sampling=Sampling(defects=0.5, hard=0.0),
         promise=Promise(limit=LIMIT),
+        costs=Costs(prevalence=PREVALENCE),
         export=Export(int8=True, novelty=True),
     )
 
