@@ -11,7 +11,7 @@ import importlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -29,6 +29,9 @@ LAYOUTS = {
     "deeppcb": "inspection.training.layouts.deeppcb:read",
     "rendered": "inspection.training.layouts.rendered:read",
 }
+
+NAMELESS = frozenset({"folders", "mvtec"})
+"""Layouts that name no part where no expression does."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
@@ -97,9 +100,11 @@ class Split(NamedTuple):
     test: tuple[str, ...]
     calibration: tuple[str, ...] = ()
 
-    def with_calibration(self, share: float) -> Split:
-        """So large a share of the training parts is set aside for calibration."""
-        aside = set(_every(self.train, share))
+    def with_calibration(self, share: float, together: Mapping[str, str]) -> Split:
+        """So large a share of the training parts is set aside for calibration; parts that must not
+        be parted (`Dataset.together`) are not."""
+        alone = [p for p in self.train if p not in together and p not in together.values()]
+        aside = set(_every(alone, share))
         rest = tuple(part for part in self.train if part not in aside)
         return self._replace(train=rest, calibration=tuple(sorted(aside)))
 
@@ -107,7 +112,8 @@ class Split(NamedTuple):
 @dataclass(slots=True)
 class Dataset:
     """What a layout found. ``sha256`` covers every byte read and every label given. ``split`` is
-    the data set's own, where it has one."""
+    the data set's own, where it has one. ``together`` are parts that must not be parted by a
+    split, each with the one that stands for all of them."""
 
     description: DatasetDescription
     root: Path
@@ -116,6 +122,7 @@ class Dataset:
     warnings: list[str] = field(default_factory=list)
     sha256: str = ""
     split: Split | None = None
+    together: dict[str, str] = field(default_factory=dict)
 
     @property
     def parts(self) -> list[str]:
@@ -149,6 +156,10 @@ def read_dataset(description: DatasetDescription, root: Path) -> Dataset:
             f"{root}: no readable picture in layout {description.layout!r}"
             f" ({len(dataset.unreadable)} unreadable)"
         )
+    if description.layout in NAMELESS and description.part is None:
+        from inspection.training.duplicates import guess_parts
+
+        guess_parts(dataset)
     dataset.sha256 = _hash(dataset)
     return dataset
 
@@ -179,16 +190,10 @@ def first_group(pattern: str | None, dataset: Dataset, path: Path) -> str | None
 
 def part_and_group(dataset: Dataset, path: Path) -> tuple[str, str]:
     """Part and group of a picture by the description's expressions. Without one, every picture is
-    a part of its own, which is said once: if it is wrong, the split leaks."""
+    a part of its own, until `duplicates.guess_parts` has looked at them."""
     part = first_group(dataset.description.part, dataset, path)
     if part is None:
-        part = path.stem
-        warning = (
-            "no expression for the part: each picture counts as a part of its own. If several"
-            " pictures show one part, set 'part' in the description, or test results are fiction"
-        )
-        if warning not in dataset.warnings:
-            dataset.warnings.append(warning)
+        part = path.relative_to(dataset.root).with_suffix("").as_posix()
     return part, first_group(dataset.description.group, dataset, path) or ""
 
 
@@ -259,15 +264,22 @@ def split_parts(
     if dataset.split is not None and test_parts is None:
         return check_split(dataset, dataset.split)
     rng = random.Random(rule.seed)  # noqa: S311  reproducible, not secret
-    order = sorted(of_group)
+    order = sorted(set(of_group) - set(dataset.together))  # one stands for all that go together
     rng.shuffle(order)
     order.sort(key=lambda part: of_group[part])  # stable: still shuffled within a group
-    test = set(_every(order, rule.test)) if test_parts is None else set(test_parts)
-    rest = [part for part in order if part not in test]
+    leader = {part: dataset.together.get(part, part) for part in of_group}
+    held = {leader[part] for part in test_parts or ()}
+    if test_parts is None:
+        held = set(_every(order, rule.test))
+    rest = [part for part in order if part not in held]
     # The share is of all parts: held-out ones must not make validation smaller than was asked.
-    validation = set(_every(rest, min(0.5, rule.validation / max(1e-9, 1 - rule.test))))
+    chosen = set(_every(rest, min(0.5, rule.validation / max(1e-9, 1 - rule.test))))
+    test = {p for p in of_group if leader[p] in held} if test_parts is None else set(test_parts)
+    validation = {part for part in of_group if leader[part] in chosen}
     split = Split(
-        tuple(sorted(set(rest) - validation)), tuple(sorted(validation)), tuple(sorted(test))
+        tuple(sorted(set(of_group) - validation - test)),
+        tuple(sorted(validation)),
+        tuple(sorted(test)),
     )
     return check_split(dataset, split)
 

@@ -42,6 +42,7 @@ from inspection.training.data import (
 )
 from inspection.training.defaults import default_recipe, write_toml
 from inspection.training.discover import describe
+from inspection.training.duplicates import check_leaks, join_twins
 from inspection.training.evaluate import (
     Evaluation,
     Judged,
@@ -147,13 +148,16 @@ def train(
     use_threads(told.fit.threads)
     torch.manual_seed(told.seed)
     network = build(told.architecture, len(description.class_names), told.input, told.options)
+    if description.part is not None:
+        join_twins(dataset)
     for warning in dataset.warnings:
         progress(f"warning: {warning}")
     for unreadable in dataset.unreadable:
         progress(f"unreadable, not used: {unreadable.path}: {unreadable.why}")
     split = split_parts(dataset, description.split, test_parts)
     if told.export.int8:
-        split = check_split(dataset, split.with_calibration(CALIBRATION_SHARE))
+        split = check_split(dataset, split.with_calibration(CALIBRATION_SHARE, dataset.together))
+    check_leaks(dataset, split)
     progress(
         f"{len(dataset.pictures)} pictures of {len(dataset.parts)} parts:"
         f" {len(split.train)} to train, {len(split.validation)} to validate,"
