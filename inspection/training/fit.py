@@ -145,9 +145,7 @@ def train(
     aside = out_dir.with_name(f"{out_dir.name}.training")
     task = prepare(recipe, data_dir, aside, ok=ok, part=part, write=first)
     told, description, dataset = task.recipe, task.description, task.dataset
-    use_threads(told.fit.threads)
-    torch.manual_seed(told.seed)
-    network = build(told.architecture, len(description.class_names), told.input, told.options)
+    network = task.network
     if description.part is not None:
         join_twins(dataset)
     for warning in dataset.warnings:
@@ -359,13 +357,15 @@ def _fingerprint(task: Task, split: Split, fabric: Fabric) -> str:
 
 
 class Task(NamedTuple):
-    """A recipe, the description of its data, the files that say so, and the data."""
+    """A recipe, the description of its data, the files that say so, the data, and a network that
+    has learnt nothing of them yet."""
 
     recipe: Recipe
     recipe_path: Path
     description: DatasetDescription
     description_path: Path
     dataset: Dataset
+    network: nn.Module
 
 
 def prepare(
@@ -387,20 +387,30 @@ def prepare(
                 raise RecipeError(
                     f"{recipe}: names {description_path}: say there what --ok and --part would"
                 )
+            network = _built(told, description)  # what is wrong in a recipe is said at once
             dataset = read_dataset(description, data_dir)
-            return Task(told, recipe, description, description_path, dataset)
+            return Task(told, recipe, description, description_path, dataset, network)
     recipe_path, description_path = aside / export.RECIPE, aside / export.DESCRIPTION
     description = describe(data_dir, ok=ok, part=part)
-    dataset = read_dataset(description, data_dir)
     if recipe is None:
+        dataset = read_dataset(description, data_dir)
         told = default_recipe(description, dataset.pictures)
+        network = _built(told, description)
     else:
         recipe_path = recipe
+        network = _built(told, description)
+        dataset = read_dataset(description, data_dir)
     if write:
         write_toml(description, description_path)
         if recipe is None:
             write_toml(told, recipe_path)
-    return Task(told, recipe_path, description, description_path, dataset)
+    return Task(told, recipe_path, description, description_path, dataset, network)
+
+
+def _built(told: Recipe, description: DatasetDescription) -> nn.Module:
+    use_threads(told.fit.threads)
+    torch.manual_seed(told.seed)
+    return build(told.architecture, len(description.class_names), told.input, told.options)
 
 
 def read_both(recipe: Path) -> tuple[Recipe, Path, DatasetDescription]:
