@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 from inspection import imaging
 from inspection.errors import DataError, ImageError
@@ -146,7 +146,7 @@ def backtest(
                 if point.package != new.ref.package:
                     found.unjudged[f"{point.verdict}: {crop}"] += 1
                 else:
-                    _judge(found, new, point, place.said.scores)
+                    _judge(found, new, point, place.said.scores, _ood(place.said))
                 continue
             crops[point.package].append((point, place, crop))
         for package, some in crops.items():
@@ -155,7 +155,7 @@ def backtest(
             _reproduce(found, old_model, some)
             if package == new.ref.package:
                 for point, place, _ in some:
-                    _judge(found, new, point, place.said.scores)
+                    _judge(found, new, point, place.said.scores, _ood(place.said))
             else:
                 _anew(found, newest, some)
     total = sum(found.points.values())
@@ -207,7 +207,8 @@ def _recompute(found: _Found, package: Package, point: PointRow, said: Inspected
     """The recorded verdict is that of the recorded scores, where the policy is at hand too."""
     if said.model != package.ref:
         return
-    verdict = judge(said.scores, package.manifest.class_names, package.policy).verdict
+    names = package.manifest.class_names
+    verdict = judge(said.scores, names, package.policy, _ood(said)).verdict
     if verdict is not point.verdict:
         raise DataError(
             f"run {point.run}, point {point.point}: recorded as {point.verdict}, but scores and"
@@ -218,7 +219,7 @@ def _recompute(found: _Found, package: Package, point: PointRow, said: Inspected
 
 def _reproduce(found: _Found, model: Model, some: Sequence[tuple[PointRow, _Place, Frame]]) -> None:
     rows = _scores(model, [crop for _, _, crop in some])
-    for (point, place, crop), row in zip(some, rows, strict=True):
+    for (point, place, crop), (row, _) in zip(some, rows, strict=True):
         if row != place.said.scores:
             batch = np.zeros((place.size, *crop.shape), np.uint8)
             batch[place.index] = crop
@@ -240,20 +241,31 @@ def _anew(found: _Found, model: Model, some: Sequence[tuple[PointRow, _Place, Fr
     fits = [(point, crop) for point, _, crop in some if crop.shape == shape]
     if left := len(some) - len(fits):
         found.unjudged["the new model takes crops of another size"] += left
-    for (point, _), row in zip(fits, _scores(model, [c for _, c in fits]), strict=True):
-        _judge(found, model.package, point, row)
+    rows = _scores(model, [crop for _, crop in fits])
+    for (point, _), (row, ood) in zip(fits, rows, strict=True):
+        _judge(found, model.package, point, row, ood)
 
 
-def _scores(model: Model, crops: Sequence[Frame]) -> list[tuple[float, ...]]:
-    rows: list[tuple[float, ...]] = []
+def _ood(said: Inspected) -> float | None:
+    return None if isinstance(said.ood, UnsetType) else said.ood
+
+
+def _scores(model: Model, crops: Sequence[Frame]) -> list[tuple[tuple[float, ...], float | None]]:
+    rows: list[tuple[tuple[float, ...], float | None]] = []
     for start in range(0, len(crops), SCORES_AT_ONCE):
         batch = np.stack(crops[start : start + SCORES_AT_ONCE])
-        rows += [tuple(row) for row in model.scores(batch).tolist()]
+        rows += [(tuple(row), ood) for row, ood in model.outputs(batch).rows()]
     return rows
 
 
-def _judge(found: _Found, package: Package, point: PointRow, scores: Sequence[float]) -> None:
-    judgement = judge(scores, package.manifest.class_names, package.policy)
+def _judge(
+    found: _Found,
+    package: Package,
+    point: PointRow,
+    scores: Sequence[float],
+    ood: float | None,
+) -> None:
+    judgement = judge(scores, package.manifest.class_names, package.policy, ood)
     found.now[point.verdict.value][judgement.verdict.value] += 1
     if judgement.verdict is not point.verdict:
         found.changes.append((point, judgement.verdict, judgement.finding))

@@ -194,8 +194,8 @@ def check_escapes(model: Model, escapes: Mapping[str, Frame]) -> list[Check]:
             text = f"is {shape}, the model takes {spec.height}x{spec.width}x{spec.channels}"
             checks.append(Check(name=name, passed=False, text=f"{what}: {text}"))
             continue
-        scores = model.scores(crop[np.newaxis])[0].tolist()
-        verdict = judge(scores, package.manifest.class_names, package.policy).verdict
+        ((scores, ood),) = model.outputs(crop[np.newaxis]).rows()
+        verdict = judge(scores, package.manifest.class_names, package.policy, ood).verdict
         wrong = []
         if not any(np.array_equal(crop, picture) for picture in golden):
             wrong.append("is not in the golden set")

@@ -472,7 +472,9 @@ def told(comparison: Comparison) -> str:
 def _rejudged(judged: Sequence[Judged], names: Sequence[str], policy: Policy) -> list[Judged]:
     """The same points under another policy. What was no look at a point stays none."""
     return [
-        entry._replace(judgement=judge(entry.scores, names, policy)) if entry.scores else entry
+        entry._replace(judgement=judge(entry.scores, names, policy, entry.ood))
+        if entry.scores
+        else entry
         for entry in judged
     ]
 

@@ -8,7 +8,7 @@ it look.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +16,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from inspection.statistics import interval
-from inspection.training.recipe import Thresholds
+
+if TYPE_CHECKING:
+    from inspection.training.recipe import Thresholds  # which reads recipes that hold promises
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

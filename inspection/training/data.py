@@ -4,9 +4,6 @@ A layout lists pictures, parts and labels; nothing downstream knows which layout
 that cannot be read is kept on a list with its reason, and so is a file that is not used: nothing is
 dropped in silence. Each file is read once; what later steps need of it (its hash, a thumbnail to
 find near-duplicates by) is kept.
-
-Splits are by part, never by picture: two pictures of one part on both sides of a split make any
-figure a fiction. Parts that near-duplicates tie together are divided as one.
 """
 
 from __future__ import annotations
@@ -17,9 +14,9 @@ import io
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -30,7 +27,7 @@ from inspection import imaging
 from inspection.errors import DataError, ImageError
 from inspection.imaging import Frame
 from inspection.messages import Region
-from inspection.training.duplicates import Groups, Look, Pair, look_at, near_duplicates
+from inspection.training.likeness import Look, look_at
 from inspection.training.recipe import DatasetDescription, SplitRule
 
 LAYOUTS = {
@@ -128,33 +125,43 @@ class Files(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Parts by what they are for; no part is in two of them."""
+    """Parts by what they are for; no part is in two of them. ``calibration`` are those on which an
+    8-bit graph's ranges are taken."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    calibration: tuple[str, ...] = ()
+
+    def with_calibration(self, share: float, together: Mapping[str, str]) -> Split:
+        """So large a share of the training parts is set aside for calibration; parts that must not
+        be parted (`Dataset.together`) are not."""
+        alone = [p for p in self.train if p not in together and p not in together.values()]
+        aside = set(_every(alone, share))
+        rest = tuple(part for part in self.train if part not in aside)
+        return self._replace(train=rest, calibration=tuple(sorted(aside)))
 
 
 @dataclass(slots=True)
 class Dataset:
     """What a layout found. ``sha256`` covers every byte read and every label given. ``split`` is
-    the data set's own, where it has one. ``alpha`` are pictures whose transparency was dropped,
-    ``looks`` what is kept of each file that was decoded. ``guessed`` says that nothing named the
-    parts: they are near-duplicates taken together."""
+    the data set's own, where it has one. ``together`` are parts that must not be parted by a
+    split, each with the one that stands for all of them. ``alpha`` are pictures whose transparency
+    was dropped, ``looks`` what is kept of each file that was decoded; ``guessed`` says that nothing
+    named the parts."""
 
     description: DatasetDescription
     root: Path
     pictures: list[Picture] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     ignored: list[Ignored] = field(default_factory=list)
     alpha: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     sha256: str = ""
     split: Split | None = None
+    together: dict[str, str] = field(default_factory=dict)
     guessed: bool = False
     looks: dict[Path, Look] = field(default_factory=dict)
-    near: list[tuple[Picture, Picture]] | None = None
-    """Pictures that show the same; None until `near_pictures` has looked."""
 
     @property
     def parts(self) -> list[str]:
@@ -200,7 +207,9 @@ def read_dataset(
             + ")"
         )
     if dataset.guessed:
-        _guess_parts(dataset)
+        from inspection.training.duplicates import guess_parts
+
+        guess_parts(dataset)
     dataset.sha256 = _hash(dataset)
     return dataset
 
@@ -285,45 +294,6 @@ def _account(dataset: Dataset) -> None:
         )
 
 
-def near_pictures(dataset: Dataset) -> list[tuple[Picture, Picture]]:
-    """Pairs of pictures that show the same; found once and kept. Pictures that no layout decoded
-    (rendered ones) are in none."""
-    if dataset.near is None:
-        pictures = [picture for picture in dataset.pictures if picture.path in dataset.looks]
-        pairs: list[Pair] = near_duplicates([dataset.looks[picture.path] for picture in pictures])
-        dataset.near = [(pictures[pair.first], pictures[pair.second]) for pair in pairs]
-    return dataset.near
-
-
-def _guess_parts(dataset: Dataset) -> None:
-    """Each picture a part of its own, but near-duplicates are one, named by the first of them."""
-    near = near_pictures(dataset)
-    groups = Groups(picture.path for picture in dataset.pictures)
-    for one, other in near:
-        groups.join(one.path, other.path)
-    stems = Counter(picture.path.stem for picture in dataset.pictures)
-
-    def part(path: Path) -> str:
-        first = groups.of(path)
-        alone = stems[first.stem] == 1
-        return first.stem if alone else first.relative_to(dataset.root).as_posix()
-
-    renamed = {p.path: replace(p, part=part(p.path)) for p in dataset.pictures}
-    dataset.pictures = [renamed[p.path] for p in dataset.pictures]
-    dataset.near = [(renamed[one.path], renamed[other.path]) for one, other in near]
-    several = [group for group in groups.all() if len(group) > 1]
-    taken = (
-        f"{sum(map(len, several))} near-duplicates were taken together as {len(several)} parts"
-        if several
-        else "no near-duplicates were found"
-    )
-    dataset.warnings.append(
-        f"parts were guessed: nothing says which picture shows which part, so each picture counts"
-        f" as a part of its own ({taken}). If several pictures show one part, name it by --part"
-        " REGEX, by 'part' in dataset.toml or by a column 'part', or test results are fiction"
-    )
-
-
 def first_group(pattern: str | None, dataset: Dataset, path: Path) -> str | None:
     """What a regular expression of the description finds in a picture's path."""
     if pattern is None:
@@ -335,12 +305,12 @@ def first_group(pattern: str | None, dataset: Dataset, path: Path) -> str | None
 
 
 def part_and_group(dataset: Dataset, path: Path) -> tuple[str, str]:
-    """Part and group of a picture by the description's expressions. Without one for the part it
-    is guessed once all pictures have been read."""
+    """Part and group of a picture by the description's expressions. Without one, every picture is
+    a part of its own, until `duplicates.guess_parts` has looked at them."""
     part = first_group(dataset.description.part, dataset, path)
     if part is None:
         dataset.guessed = True
-        part = path.stem
+        part = path.relative_to(dataset.root).with_suffix("").as_posix()
     return part, first_group(dataset.description.group, dataset, path) or ""
 
 
@@ -393,11 +363,12 @@ def count_labels(pictures: Iterable[Picture]) -> Counter[str | None]:
 
 
 def units_of(dataset: Dataset) -> list[tuple[str, ...]]:
-    """Parts that a split must not tear apart: one each, or several that near-duplicates tie."""
-    groups = Groups(dataset.parts)
-    for one, other in near_pictures(dataset):
-        groups.join(one.part, other.part)
-    return groups.all()
+    """Parts that a split must not tear apart (`Dataset.together`), the one that stands for all of
+    them first; most are alone."""
+    units: dict[str, list[str]] = {}
+    for part in sorted(dataset.parts, key=lambda part: (part in dataset.together, part)):
+        units.setdefault(dataset.together.get(part, part), []).append(part)
+    return [tuple(unit) for _, unit in sorted(units.items())]
 
 
 def split_parts(
@@ -405,48 +376,38 @@ def split_parts(
 ) -> Split:
     """Divide parts into training, validation and test.
 
-    Within each group, parts are drawn by the rule's seed; where that leaves a share without one
-    of the classes, they are drawn again, class by class. Parts with near-duplicates of each other
-    are divided as one part, and a warning says so. By time, the newest parts are the test, and
-    validation is drawn from the older ones. ``test_parts``, where given, are the test split
-    whatever the rule says; a data set's own split goes before the rule; both are checked for leaks.
-    Raises `DataError` where a share comes out empty, where training or validation lacks a class
-    (nothing could be fitted or chosen there), and for a leak.
+    Within each group, parts are drawn by the rule's seed; where that leaves training or validation
+    without one of the classes, they are drawn again, class by class. By time, the newest parts are
+    the test, and validation is drawn from the older ones. ``test_parts``, where given, are the test
+    split whatever the rule says; a data set's own split goes before the rule. Raises `DataError`
+    where a share comes out empty, or where training or validation lacks a class: nothing could be
+    fitted or chosen there.
     """
     known = set(dataset.parts)
     if test_parts is not None and (unknown := sorted(set(test_parts) - known)):
         raise DataError(f"{dataset.root}: no part {unknown[0]!r} to test on")
     if dataset.split is not None and test_parts is None:
-        check_leaks(dataset, dataset.split)
-        return _checked(dataset, dataset.split, len(known))
-    held = set(test_parts or ())
+        return check_split(dataset, dataset.split)
+    held = {dataset.together.get(part, part) for part in test_parts or ()}
     units = units_of(dataset)
-    _warn_of_ties(dataset, units)
-    for unit in units:
-        if 0 < len(held & set(unit)) < len(unit):
-            inside, outside = sorted(held & set(unit)), sorted(set(unit) - held)
-            raise DataError(
-                f"{dataset.root}: part {inside[0]!r} is to be tested on, but"
-                f" {_shown_together(dataset, inside, outside)}: hold out both or neither"
-            )
-    free = [unit for unit in units if not held & set(unit)]
+    free, newest = [unit for unit in units if unit[0] not in held], []
+    share = rule.test if test_parts is None else 0.0
+    if rule.by == "time" and test_parts is None:
+        free, newest = _newest(dataset, units, rule.test)
+        share = 0.0
     _check_spread(dataset, free)
-    by_time = rule.by == "time" and test_parts is None
-    rest, test = _newest(dataset, free, rule.test) if by_time else (free, [])
-    share = 0.0 if by_time or test_parts is not None else rule.test
     # The share is of all parts: held-out ones must not make validation smaller than was asked.
     validation = min(0.5, rule.validation / max(1e-9, 1 - rule.test))
     split = Split((), (), ())
     for draw in (_drawn, _drawn_by_class):
-        drawn = draw(dataset, rest, share, validation, rule.seed)
-        split = Split(
-            _parts(drawn.train),
-            _parts(drawn.validation),
-            _parts(test + drawn.test) if test_parts is None else tuple(sorted(held)),
-        )
+        drawn = draw(dataset, free, share, validation, rule.seed)
+        test = _parts(newest + drawn.test) if test_parts is None else tuple(sorted(test_parts))
+        rest = _parts(unit for unit in units if unit[0] in held)
+        train = (*_parts(drawn.train), *(part for part in rest if part not in test))
+        split = Split(tuple(sorted(train)), _parts(drawn.validation), test)
         if all(_lacks(dataset, parts) is None for parts in (split.train, split.validation)):
             break
-    return _checked(dataset, split, len(known))
+    return check_split(dataset, split)
 
 
 def folds(dataset: Dataset, count: int, seed: int = 0) -> list[tuple[str, ...]]:
@@ -479,39 +440,6 @@ def folds(dataset: Dataset, count: int, seed: int = 0) -> list[tuple[str, ...]]:
     return [tuple(sorted(parts)) for parts in found]
 
 
-def check_leaks(dataset: Dataset, split: Split) -> None:
-    """Raises `DataError`, listing what is on both sides, where a part is in two shares of a split,
-    or near-duplicates (of whichever parts) are in different ones."""
-    where: dict[str, str] = {}
-    twice = [
-        f"part {part!r} is in {where[part]} and in {name}"
-        for name, parts in zip(Split._fields, split, strict=True)
-        for part in parts
-        if where.setdefault(part, name) != name
-    ]
-    torn = [
-        f"{one.path.relative_to(dataset.root)} ({where[one.part]}) and"
-        f" {other.path.relative_to(dataset.root)} ({where[other.part]})"
-        for one, other in near_pictures(dataset)
-        if one.part in where and other.part in where and where[one.part] != where[other.part]
-    ]
-    if twice:
-        raise DataError(f"{dataset.root}: the split leaks: {_first_of(twice)}: keep each part once")
-    if torn:
-        raise DataError(
-            f"{dataset.root}: the split leaks: {len(torn)} near-duplicates lie on both sides:"
-            f" {_first_of(torn)}: give them one part, or remove the copies"
-        )
-
-
-MOST_LISTED = 5
-
-
-def _first_of(texts: Sequence[str]) -> str:
-    more = len(texts) - MOST_LISTED
-    return "; ".join(texts[:MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
-
-
 class _Drawn(NamedTuple):
     """Units by what they are for."""
 
@@ -530,7 +458,7 @@ def _drawn(
     of_group = {part: group for group, parts in sorted(groups.items()) for part in sorted(parts)}
     named = {unit[0]: unit for unit in units}
     rng = random.Random(seed)  # noqa: S311  reproducible, not secret
-    order = sorted(of_group)
+    order = sorted(set(of_group) - set(dataset.together))  # one stands for all that go together
     rng.shuffle(order)
     order = [part for part in order if part in named]
     order.sort(key=lambda part: of_group[part])  # stable: still shuffled within a group
@@ -603,30 +531,6 @@ def _labels_of(dataset: Dataset, unit: tuple[str, ...]) -> Counter[str]:
     return Counter({label: n for label, n in counts.items() if label is not None})
 
 
-def _warn_of_ties(dataset: Dataset, units: Sequence[tuple[str, ...]]) -> None:
-    tied = [unit for unit in units if len(unit) > 1]
-    if not tied:
-        return
-    example = _shown_together(dataset, tied[0][:1], tied[0][1:])
-    warning = (
-        f"{sum(map(len, tied))} parts have near-duplicates of each other and are divided as"
-        f" {len(tied)}: {example}. If they are one part, name them as one"
-    )
-    if warning not in dataset.warnings:
-        dataset.warnings.append(warning)
-
-
-def _shown_together(dataset: Dataset, some: Sequence[str], others: Sequence[str]) -> str:
-    """One pair of near-duplicates of these parts, in words."""
-    for one, other in near_pictures(dataset):
-        if {one.part, other.part} & set(some) and {one.part, other.part} & set(others):
-            return (
-                f"{one.path.relative_to(dataset.root)} and {other.path.relative_to(dataset.root)}"
-                " show the same"
-            )
-    return f"near-duplicates tie it to part {others[0]!r}"
-
-
 def _check_spread(dataset: Dataset, units: Sequence[tuple[str, ...]]) -> None:
     """Each class in at least two parts: to learn it, and to see whether it was learnt."""
     for label in dataset.description.class_names:
@@ -649,11 +553,11 @@ def _lacks(dataset: Dataset, parts: Collection[str]) -> str | None:
     return next((label for label in dataset.description.class_names if not counts[label]), None)
 
 
-def _checked(dataset: Dataset, split: Split, parts_in_all: int) -> Split:
-    """The split, if something can be fitted and chosen on it."""
+def check_split(dataset: Dataset, split: Split) -> Split:
+    """The split, if something can be fitted and chosen on it; raises `DataError`."""
     for name, parts in (("training", split.train), ("validation", split.validation)):
         if not parts:
-            raise DataError(f"{dataset.root}: {parts_in_all} parts leave none for {name}")
+            raise DataError(f"{dataset.root}: {len(dataset.parts)} parts leave none for {name}")
         if label := _lacks(dataset, parts):
             raise DataError(
                 f"{dataset.root}: no {label!r} point among the {len(parts)} parts for {name}:"

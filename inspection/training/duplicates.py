@@ -1,205 +1,138 @@
-"""Near-duplicates: pictures that show the same again, shifted, brighter, compressed, mirrored.
+"""The same picture twice, under two names: what leaks from training into a test.
 
-Different parts under one camera look alike at any coarse glance: on photographs of battery welds a
-thumbnail's correlation of two different welds reaches 0.99, as high as that of true copies. What
-tells them apart is fine structure. So candidates are found by coarse likeness, after the mean of
-the data set (which is what all its parts have in common) was taken away, and then a pair must agree
-in its local detail once the shift between both is undone (phase correlation: Kuglin and Hines,
-1975). There the different welds reach 0.79 and copies lie at 0.9 and above; `ALIKE` is between.
-
-Pictures without any detail are near-duplicates only where they are equal, byte by byte.
+Which pictures show the same is told by `likeness`. Copies that were compressed again, lightened,
+scaled, mirrored, turned by quarters or shifted a little are found, different welds of one design
+under one camera are told apart. A copy that was cut, or turned by a few degrees, is not found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar, cast
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-import numpy as np
-import numpy.typing as npt
+from inspection.errors import DataError
+from inspection.training.data import Dataset, Picture, Split, load
+from inspection.training.likeness import Look, look_at, near_duplicates
 
-from inspection.imaging import Frame
-
-SIDE_PX = 64
-COARSE_PX = 16
-DETAIL_SIGMA_PX = 1.5
-FLOOR = 1.0
-"""Grey levels of contrast below which detail is taken for noise."""
-ALIKE = 0.85
-COARSE_ALIKE = 0.3
-CANDIDATES = 6
-"""Neighbours of each picture that are looked at closely; longer chains are joined link by link."""
-LARGEST_SHIFT = 0.15
-BLOCK = 2048
-ENOUGH = 0.02
-"""Pictures of which less than this share of pixels has any detail are compared by bytes only."""
-
-Floats = npt.NDArray[np.float32]
-Node = TypeVar("Node", bound=Hashable)
-
-_WINDOW = cv2.createHanningWindow((SIDE_PX, SIDE_PX), cv2.CV_32F)
+MOST = 20_000
+"""Pictures that are compared with each other; of more, none, and a warning says so."""
+UNLOOKED = f"more than {MOST} pictures: near-duplicates among them were not looked for"
+LISTED = 5
 
 
-class Look(NamedTuple):
-    """What is kept of a picture: the hash of its file, its width and height, and a grey thumbnail
-    of `SIDE_PX` squared, whatever its shape."""
+class Twins(NamedTuple):
+    """Two pictures that show the same, and how alike their detail is."""
 
-    sha256: bytes
-    size: tuple[int, int]
-    thumbnail: npt.NDArray[np.uint8]
-
-
-class Pair(NamedTuple):
-    """Two pictures by their place in a sequence, the first before the second, and how alike their
-    detail is; 1 for equal files."""
-
-    first: int
-    second: int
+    one: Picture
+    other: Picture
     likeness: float
 
 
-class Groups(Generic[Node]):
-    """Union-find (Tarjan, 1975) over anything hashable; each group is named by its smallest
-    member in the order in which they were added."""
-
-    def __init__(self, nodes: Iterable[Node]) -> None:
-        self._order = {node: number for number, node in enumerate(nodes)}
-        self._above = {node: node for node in self._order}
-
-    def of(self, node: Node) -> Node:
-        """The member that names the group of ``node``."""
-        root = node
-        while self._above[root] != root:
-            root = self._above[root]
-        while self._above[node] != root:
-            self._above[node], node = root, self._above[node]
-        return root
-
-    def join(self, one: Node, other: Node) -> None:
-        """Make one group of two."""
-        first, second = sorted((self.of(one), self.of(other)), key=self._order.__getitem__)
-        self._above[second] = first
-
-    def all(self) -> list[tuple[Node, ...]]:
-        """Every group, members in their order, groups in the order of their first members."""
-        members: dict[Node, list[Node]] = {}
-        for node in self._order:
-            members.setdefault(self.of(node), []).append(node)
-        return [tuple(group) for group in members.values()]
+def find_twins(
+    pictures: Sequence[Picture], looks: Mapping[Path, Look] | None = None
+) -> list[Twins]:
+    """All pairs of near-duplicates; empty for more than `MOST` pictures. ``looks`` are what is kept
+    of pictures that were read already."""
+    if len(pictures) > MOST:
+        return []
+    known = looks or {}
+    seen = [known.get(picture.path) or _look(picture.path) for picture in pictures]
+    return [
+        Twins(pictures[pair.first], pictures[pair.second], pair.likeness)
+        for pair in near_duplicates(seen)
+    ]
 
 
-def look_at(frame: Frame, sha256: bytes) -> Look:
-    """What is kept of a frame whose file has this hash."""
-    grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    return Look(sha256, (frame.shape[1], frame.shape[0]), np.asarray(small, np.uint8))
+def guess_parts(dataset: Dataset) -> None:
+    """Where nothing says which part a picture shows, near-duplicates are taken for pictures of one
+    part, which is named for the first of them; a warning says that parts were guessed."""
+    if _comparable(dataset):
+        twins = find_twins(dataset.pictures, dataset.looks)
+        leader = _leaders([p.part for p in dataset.pictures], twins)
+        dataset.pictures = [replace(p, part=leader[p.part]) for p in dataset.pictures]
+    parts = len(dataset.parts)
+    dataset.warnings.append(
+        f"parts were guessed: nothing says which part a picture shows, so {len(dataset.pictures)}"
+        f" pictures were taken for {parts} parts, near-duplicates for one. If several pictures show"
+        " one part, say so with --part, with 'part' in dataset.toml or with a column 'part', or"
+        " test results are fiction" + (f"; {UNLOOKED}" if len(dataset.pictures) > MOST else "")
+    )
 
 
-def near_duplicates(looks: Sequence[Look]) -> list[Pair]:
-    """Pairs that show the same, sorted. Time grows with the square of their number, at about two
-    seconds for 1,300 pictures; of a crowd of equals each is paired with the first."""
-    pairs: dict[tuple[int, int], float] = {}
-    first_with: dict[bytes, int] = {}
-    distinct = []
-    for number, look in enumerate(looks):
-        before = first_with.setdefault(look.sha256, number)
-        if before == number:
-            distinct.append(number)
-        else:
-            pairs[before, number] = 1.0
-    details = {n: _detail(looks[n].thumbnail) for n in distinct}
-    distinct = [n for n in distinct if (details[n] != 0).mean() >= ENOUGH]
-    for one, other, turn in _candidates([looks[n].thumbnail for n in distinct]):
-        a, b = distinct[one], distinct[other]
-        key = (min(a, b), max(a, b))
-        likeness = _likeness(details[a], _turned(details[b], turn))
-        if likeness >= ALIKE:
-            pairs[key] = max(pairs.get(key, 0.0), likeness)
-    return [Pair(*key, likeness) for key, likeness in sorted(pairs.items())]
-
-
-def _turned(picture: npt.NDArray[np.generic], turn: int) -> Floats:
-    """One of the eight ways to turn and mirror a square."""
-    mirrored = picture[:, ::-1] if turn >= 4 else picture
-    return cast(Floats, np.ascontiguousarray(np.rot90(mirrored, turn % 4)))
-
-
-def _candidates(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> Iterable[tuple[int, int, int]]:
-    """Pairs that are coarsely alike, the second turned in the way that makes it so."""
-    if len(thumbnails) < 2:
+def join_twins(dataset: Dataset) -> None:
+    """Parts with near-duplicate pictures of each other are kept on one side of every split; a
+    warning lists them."""
+    if not _comparable(dataset):
         return
-    coarse = np.stack([_coarse(thumbnail) for thumbnail in thumbnails])
-    mean = coarse.mean(axis=0) if len(coarse) > 8 else np.zeros_like(coarse[0])
-    plain = coarse - mean
-    left, whole = _unit(plain), _unit(coarse)
-    count = len(thumbnails)
-    kept = min(CANDIDATES, count - 1)
-    for start in range(0, count, BLOCK):
-        block = left[start : start + BLOCK]
-        rows = np.arange(len(block))
-        best = np.full((len(block), count), -1.0, np.float32)
-        how = np.zeros((len(block), count), np.uint8)
-        for turn in range(8):
-            right = left if turn == 0 else _unit(np.stack([_turned(p, turn) for p in plain]))
-            likeness = block @ right.T
-            better = likeness > best
-            best[better], how[better] = likeness[better], turn
-        # Where a data set is one part seen again and again, its mean is that part itself.
-        with_mean = whole[start : start + BLOCK] @ whole.T
-        for likeness, turns in ((best, how), (with_mean, np.zeros_like(how))):
-            likeness[rows, start + rows] = -1.0
-            nearest = np.argpartition(-likeness, kept - 1, axis=1)[:, :kept]
-            for row in rows:
-                for other in nearest[row]:
-                    if likeness[row, other] >= COARSE_ALIKE:
-                        yield int(start + row), int(other), int(turns[row, other])
-
-
-def _coarse(thumbnail: npt.NDArray[np.uint8]) -> Floats:
-    small = cv2.resize(thumbnail, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
-    small = small.astype(np.float32)
-    small = small - cv2.GaussianBlur(small, (0, 0), COARSE_PX / 8)
-    return np.asarray(small / max(float(small.std()), FLOOR), np.float32)
-
-
-def _unit(pictures: Floats) -> Floats:
-    flat = pictures.reshape(len(pictures), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
-
-
-def _detail(thumbnail: npt.NDArray[np.uint8]) -> Floats:
-    """Fine structure with its local contrast evened out, so that no bright edge outweighs the
-    texture by which a part differs from the next."""
-    grey = thumbnail.astype(np.float32)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), DETAIL_SIGMA_PX)
-    contrast = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 2 * DETAIL_SIGMA_PX))
-    return np.asarray(np.where(np.abs(fine) < 1e-3, 0, fine / (contrast + FLOOR)), np.float32)
-
-
-def _likeness(one: Floats, other: Floats) -> float:
-    """Correlation of two details where they overlap, as they lie or with their shift undone."""
-    (across, down), _ = cv2.phaseCorrelate(one * _WINDOW, other * _WINDOW)
-    shifts = {(0.0, 0.0)}
-    if max(abs(across), abs(down)) <= LARGEST_SHIFT * SIDE_PX:
-        shifts.add((across, down))
-    best = -1.0
-    for x, y in shifts:
-        moved = cv2.warpAffine(
-            other,
-            np.array([[1, 0, x], [0, 1, y]], np.float32),
-            (SIDE_PX, SIDE_PX),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    found = find_twins(dataset.pictures, dataset.looks)
+    twins = [pair for pair in found if pair.one.part != pair.other.part]
+    if twins:
+        dataset.together = {
+            part: leader
+            for part, leader in _leaders(dataset.parts, twins).items()
+            if part != leader
+        }
+        dataset.warnings.append(
+            f"{len(twins)} pairs of near-duplicate pictures belong to different parts; these parts"
+            f" are kept on one side of the split: {_listed(dataset, twins)}"
         )
-        seen = np.s_[_inner(y), _inner(x)]
-        a, b = one[seen] - one[seen].mean(), moved[seen] - moved[seen].mean()
-        size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-        best = max(best, float((a * b).sum()) / size if size > 0 else -1.0)
-    return best
+    if len(dataset.pictures) > MOST:
+        dataset.warnings.append(UNLOOKED)
 
 
-def _inner(shift: float) -> slice:
-    """What both pictures show along one axis, but for two pixels at the edges."""
-    whole = int(np.ceil(abs(shift)))
-    return slice(2 + (whole if shift < 0 else 0), SIDE_PX - 2 - (whole if shift > 0 else 0))
+def check_leaks(dataset: Dataset, split: Split) -> None:
+    """Raises `DataError` where a part, or parts that show the same, are in two splits."""
+    where: defaultdict[str, set[str]] = defaultdict(set)
+    for name, parts in split._asdict().items():
+        for part in parts:
+            where[dataset.together.get(part, part)].add(name)
+    leaks = {leader: names for leader, names in where.items() if len(names) > 1}
+    if not leaks:
+        return
+    leader, names = next(iter(leaks.items()))
+    same = sorted({leader, *(p for p, first in dataset.together.items() if first == leader)})
+    raise DataError(
+        f"{dataset.root}: {', '.join(same)} show the same and would be in"
+        f" {' and in '.join(sorted(names))} ({len(leaks)} such groups): what is tested would have"
+        " been trained on. Hold out all of them or none"
+    )
+
+
+def _comparable(dataset: Dataset) -> bool:
+    """Pictures of many points each, such as boards of one design, may look alike and differ in what
+    counts; rendered ones, which nobody decoded, are different by construction."""
+    return bool(dataset.looks) and all(len(picture.points) == 1 for picture in dataset.pictures)
+
+
+def _look(path: Path) -> Look:
+    data = path.read_bytes()
+    return look_at(load(path), hashlib.sha256(data).digest())
+
+
+def _leaders(parts: Sequence[str], twins: Sequence[Twins]) -> dict[str, str]:
+    """For every part the first of those it is joined to (union-find, Tarjan 1975)."""
+    leader = {part: part for part in parts}
+
+    def first(part: str) -> str:
+        while leader[part] != part:
+            leader[part] = leader[leader[part]]
+            part = leader[part]
+        return part
+
+    for pair in twins:
+        low, high = sorted((first(pair.one.part), first(pair.other.part)))
+        leader[high] = low
+    return {part: first(part) for part in parts}
+
+
+def _listed(dataset: Dataset, twins: Sequence[Twins]) -> str:
+    names = [
+        " = ".join(p.path.relative_to(dataset.root).as_posix() for p in (pair.one, pair.other))
+        for pair in twins[:LISTED]
+    ]
+    more = len(twins) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

@@ -29,7 +29,7 @@ BATCH = 50
 
 class Judged(NamedTuple):
     """One point, what is known of it and what was said of it. ``scores`` is empty where the
-    picture could not be used."""
+    picture could not be used, ``ood`` None also where the model does not say."""
 
     part: str
     group: str
@@ -39,6 +39,7 @@ class Judged(NamedTuple):
     judgement: Judgement
     scores: tuple[float, ...]
     borderline: bool = False
+    ood: float | None = None
 
 
 class Rates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,22 +108,29 @@ def judge_pictures(model: Model, pictures: Iterable[Picture]) -> Iterator[Judged
                 missed = Judgement(Verdict.NOT_INSPECTED, reason, "")
                 yield Judged(*place, point.id, point.label, missed, (), point.borderline)
             continue  # each of its points has been answered for
-        for point, judgement, scores in judge_frame(model, frame, picture.points):
-            yield Judged(*place, point.id, point.label, judgement, scores, point.borderline)
+        for point, judgement, scores, ood in _judge_frame(model, frame, picture.points):
+            yield Judged(*place, point.id, point.label, judgement, scores, point.borderline, ood)
 
 
 def judge_frame(
     model: Model, frame: Frame, points: Sequence[LabelledPoint]
 ) -> Iterator[tuple[LabelledPoint, Judgement, tuple[float, ...]]]:
     """Verdict and scores of the points of one frame."""
+    for point, judgement, scores, _ in _judge_frame(model, frame, points):
+        yield point, judgement, scores
+
+
+def _judge_frame(
+    model: Model, frame: Frame, points: Sequence[LabelledPoint]
+) -> Iterator[tuple[LabelledPoint, Judgement, tuple[float, ...], float | None]]:
     package = model.package
     spec: CropSpec = crop_spec(package)
     for start in range(0, len(points), BATCH):
         some = points[start : start + BATCH]
-        scores = model.scores(np.stack([crop(frame, point.region, spec) for point in some]))
-        for point, row in zip(some, scores.tolist(), strict=True):
-            judgement = judge(row, package.manifest.class_names, package.policy)
-            yield point, judgement, tuple(row)
+        said = model.outputs(np.stack([crop(frame, point.region, spec) for point in some]))
+        for point, (row, ood) in zip(some, said.rows(), strict=True):
+            judgement = judge(row, package.manifest.class_names, package.policy, ood)
+            yield point, judgement, tuple(row), ood
 
 
 def summarise(

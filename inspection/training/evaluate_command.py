@@ -110,7 +110,7 @@ def unseen(package: Package, dataset: Dataset) -> list[str]:
     if SPLIT not in package.content:
         return dataset.parts
     split = msgspec.json.decode(package.content[SPLIT], type=dict[str, list[str]])
-    seen = {*split.get("train", ()), *split.get("validation", ())}
+    seen = {part for name in ("train", "validation", "calibration") for part in split.get(name, ())}
     return [part for part in dataset.parts if part not in seen]
 
 

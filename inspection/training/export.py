@@ -95,6 +95,8 @@ class Draft:
     limits: Limits
     precision: str
     ood_max: float | None = None
+    promised: str = ""
+    """What was promised when the thresholds were chosen, and whether it is proven."""
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:
@@ -282,9 +284,9 @@ def write_draft(
     (out_dir / DESCRIPTION).write_bytes(draft.description_path.read_bytes())
     split = {name: list(parts) for name, parts in draft.split._asdict().items()}
     (out_dir / SPLIT).write_bytes(msgspec.json.format(msgspec.json.encode(split), indent=2) + b"\n")
-    said = {MODEL: _outputs(graphs.fp32, crops)}
+    said = {MODEL: outputs(graphs.fp32, crops)}
     if graphs.int8 is not None:
-        said[MODEL_INT8] = _outputs(graphs.int8, crops)
+        said[MODEL_INT8] = outputs(graphs.int8, crops)
     policy = _policy(draft)
     chosen = golden_points(list(said.values()), labels, draft, policy)
     _write_golden(out_dir, crops[chosen], said, chosen)
@@ -295,7 +297,8 @@ def write_draft(
     return load(open_package(out_dir), graph=MODEL)
 
 
-def _outputs(graph: Graph, crops: Frame) -> Outputs:
+def outputs(graph: Graph, crops: Frame) -> Outputs:
+    """What a graph says of any number of crops."""
     parts = [graph.outputs(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH)]
     unusual = [part.ood for part in parts if part.ood is not None]
     scores = np.concatenate([part.scores for part in parts])
@@ -475,8 +478,13 @@ def _policy(draft: Draft) -> Policy:
         ood_max=draft.ood_max,
         author="inspection train",
         created=_now(),
-        why=f"fitted on {len(draft.split.validation)} validation parts for escapes :"
-        f" overkill = {recipe.thresholds.escapes} : {recipe.thresholds.overkill}",
+        why=f"fitted on {len(draft.split.validation)} validation parts"
+        + (
+            f" by cost: {draft.promised}"
+            if draft.promised
+            else f" for escapes : overkill = {recipe.thresholds.escapes} :"
+            f" {recipe.thresholds.overkill}"
+        ),
     )
 
 

@@ -36,12 +36,23 @@ from inspection.training.data import (
     Dataset,
     Picture,
     Split,
+    check_split,
     read_dataset,
     split_parts,
 )
 from inspection.training.defaults import default_recipe, write_toml
 from inspection.training.discover import describe
-from inspection.training.evaluate import Evaluation, measure
+from inspection.training.duplicates import check_leaks, join_twins
+from inspection.training.evaluate import (
+    Evaluation,
+    Judged,
+    judge_pictures,
+    measure,
+    summarise,
+)
+from inspection.training.novelty import choose_ood_max, fit_novelty
+from inspection.training.parity import check_parity, shots
+from inspection.training.promise import Promise, Proof, choose, prove
 from inspection.training.recipe import (
     DatasetDescription,
     Fit,
@@ -50,6 +61,8 @@ from inspection.training.recipe import (
     read_description,
     read_recipe,
 )
+from inspection.training.report import write_report
+from inspection.training.report_numbers import Prices
 from inspection.training.sampling import (
     IGNORE,
     Batch,
@@ -67,6 +80,8 @@ CPU = torch.device("cpu")
 
 DEFECT_CELL_WEIGHT = 3.0
 """Few cells are defective even in a batch full of defects."""
+CALIBRATION_SHARE = 0.1
+"""Of the training parts, set aside for the ranges of an 8-bit graph."""
 LARGEST_GRADIENT = 5.0
 MEASURE_BETA = 0.1
 """Errors of a measure up to this share of its limit count squared, larger ones by themselves."""
@@ -130,14 +145,17 @@ def train(
     aside = out_dir.with_name(f"{out_dir.name}.training")
     task = prepare(recipe, data_dir, aside, ok=ok, part=part, write=first)
     told, description, dataset = task.recipe, task.description, task.dataset
-    use_threads(told.fit.threads)
-    torch.manual_seed(told.seed)
-    network = build(told.architecture, len(description.class_names), told.input, told.options)
+    network = task.network
+    if description.part is not None:
+        join_twins(dataset)
     for warning in dataset.warnings:
         progress(f"warning: {warning}")
     for unreadable in dataset.unreadable:
         progress(f"unreadable, not used: {unreadable.path}: {unreadable.why}")
     split = split_parts(dataset, description.split, test_parts)
+    if told.export.int8:
+        split = check_split(dataset, split.with_calibration(CALIBRATION_SHARE, dataset.together))
+    check_leaks(dataset, split)
     progress(
         f"{len(dataset.pictures)} pictures of {len(dataset.parts)} parts:"
         f" {len(split.train)} to train, {len(split.validation)} to validate,"
@@ -171,31 +189,159 @@ def train(
         network = fit(network, sampler, told, progress, watch, fabric=fabric, state=state)
         if not first:
             raise SystemExit(0)  # what is left to do is done once
-        logits = _logits(network, crops)
-        calibration = calibrate.calibrate(logits, labels)
-        scores = calibrate.probabilities(logits, calibration)
+        return _package(network, task, split, (crops, labels), out_dir, fabric, progress, begun)
+
+
+def _package(
+    network: nn.Module,
+    task: Task,
+    split: Split,
+    held: tuple[Frame, calibrate.Labels],
+    out_dir: Path,
+    fabric: Fabric,
+    progress: Progress,
+    begun: float,
+) -> Trained:
+    """What follows the optimisation: calibration, graphs, thresholds on what these graphs say,
+    package, parity, test, report."""
+    told, description, dataset = task.recipe, task.description, task.dataset
+    classes, (crops, labels) = len(description.class_names), held
+    calibration = calibrate.calibrate(_logits(network, crops), labels)
+    novelty = None
+    if told.export.novelty:
+        seen = points_of(dataset, dataset.of(split.train), told.input)
+        try:
+            novelty = fit_novelty(network, classes, seen, held)
+        except DataError as error:
+            progress(f"warning: no out-of-distribution score: {error}")
+    aside = None
+    if told.export.int8:
+        aside, _ = points_of(dataset, dataset.of(split.calibration), told.input)
+    graphs = export.export_graphs(
+        network, calibration, told.input, classes, out_dir, novelty=novelty, int8_crops=aside
+    )
+    if graphs.no_int8:
+        progress(f"warning: no 8-bit graph: {graphs.no_int8}")
+    said = export.outputs(graphs.fp32, crops)
+    scores = said.scores.astype(np.float64)
+    ood_max, held_back = None, None
+    if said.ood is not None:
+        ood_max = choose_ood_max(said.ood, labels, told.export.unusual)
+        held_back = said.ood > ood_max
+    promised = ""
+    if told.promise is not None:
+        others = [] if graphs.int8 is None else [export.outputs(graphs.int8, crops)]
+        pictures = dataset.of(split.validation)
+        choice = choose(
+            scores,
+            labels,
+            [picture.part for picture in pictures for _ in range(_labelled(picture))],
+            told.costs,
+            told.promise,
+            ood=held_back,
+            other_scores=[other.scores.astype(np.float64) for other in others],
+        )
+        limits = calibrate.Limits(choice.ok_min, choice.nok_min)
+        promised = choice.statement
+        progress(f"on validation parts: {promised}")
+    else:
         limits = calibrate.choose_limits(scores, labels, told.thresholds)
-        progress(
-            f"temperature {calibration.temperature:.3f}, good shift {calibration.good_shift:+.3f};"
-            f" OK from {limits.ok_min:.6f}, NOK from {limits.nok_min:.6f}"
+    progress(
+        f"temperature {calibration.temperature:.3f}, good shift {calibration.good_shift:+.3f};"
+        f" OK from {limits.ok_min:.6f}, NOK from {limits.nok_min:.6f}"
+    )
+    draft = export.Draft(
+        recipe=told,
+        recipe_path=task.recipe_path,
+        description=description,
+        description_path=task.description_path,
+        dataset=dataset,
+        split=split,
+        calibration=calibration,
+        limits=limits,
+        precision=_precision(told.fit, fabric.device),
+        ood_max=ood_max,
+        promised=promised,
+    )
+    model = export.write_draft(network, draft, out_dir, crops, labels, graphs=graphs)
+    unreadable: list[str] = []
+    compared = split.test or split.validation
+    parity = check_parity(
+        network,
+        calibration,
+        told.input,
+        out_dir,
+        shots(dataset.of(compared), unreadable),
+        novelty=novelty,
+        unreadable=unreadable,
+    )
+    progress(str(parity))
+    validation = measure(model, dataset, split.validation)
+    test, proof = None, None
+    if split.test:
+        judged = list(judge_pictures(model, dataset.of(split.test)))
+        test = summarise(
+            judged,
+            ok_class=description.ok_class,
+            package=model.package.ref.package,
+            policy=model.package.ref.policy,
+            unreadable=len(dataset.unreadable),
         )
-        draft = export.Draft(
-            recipe=told,
-            recipe_path=task.recipe_path,
-            description=description,
-            description_path=task.description_path,
-            dataset=dataset,
-            split=split,
-            calibration=calibration,
-            limits=limits,
-            precision=_precision(told.fit, fabric.device),
+        if told.promise is not None:
+            proof = _proof(judged, description, limits.ok_min, told.promise)
+            if proof is not None:
+                progress(f"on test parts: {proof.statement}")
+    seconds = time.monotonic() - begun
+    export.finish(
+        draft,
+        out_dir,
+        validation,
+        test,
+        seconds,
+        parity=parity,
+        prefer_int8=told.export.prefer_int8,
+    )
+    if told.promise is not None and split.test:
+        write_report(
+            out_dir,
+            dataset,
+            split.test,
+            out_dir.with_name(f"{out_dir.name}.report"),
+            choice=proof,
+            parity=Said(str(parity)),
+            prices=Prices(
+                miss=told.costs.miss,
+                false_alarm=told.costs.false_alarm,
+                review=told.costs.review,
+                prevalence=told.costs.prevalence or Prices().prevalence,
+            ),
         )
-        model = export.write_draft(network, draft, out_dir, crops, labels)
-        validation = measure(model, dataset, split.validation)
-        test = measure(model, dataset, split.test) if split.test else None
-        seconds = time.monotonic() - begun
-        export.finish(draft, out_dir, validation, test, seconds)
+        progress(f"{out_dir.name}.report/report.html: what to read and sign")
+    seconds = time.monotonic() - begun
     return Trained(out_dir, description.ok_class, split, validation, test, seconds)
+
+
+class Said(NamedTuple):
+    """A sentence for the report."""
+
+    statement: str
+
+
+def _proof(
+    judged: Sequence[Judged], description: DatasetDescription, ok_min: float, promise: Promise
+) -> Proof | None:
+    """What the test parts, which nobody chose on, prove of the threshold; None without points."""
+    names = list(description.class_names)
+    counted = [one for one in judged if one.label is not None and not one.borderline and one.scores]
+    if not any(one.label != names[0] for one in counted):
+        return None
+    return prove(
+        np.array([one.scores for one in counted], np.float64),
+        np.array([names.index(str(one.label)) for one in counted], np.int64),
+        [one.part for one in counted],
+        ok_min,
+        promise,
+    )
 
 
 def _silent(_: str) -> None:
@@ -211,13 +357,15 @@ def _fingerprint(task: Task, split: Split, fabric: Fabric) -> str:
 
 
 class Task(NamedTuple):
-    """A recipe, the description of its data, the files that say so, and the data."""
+    """A recipe, the description of its data, the files that say so, the data, and a network that
+    has learnt nothing of them yet."""
 
     recipe: Recipe
     recipe_path: Path
     description: DatasetDescription
     description_path: Path
     dataset: Dataset
+    network: nn.Module
 
 
 def prepare(
@@ -239,20 +387,30 @@ def prepare(
                 raise RecipeError(
                     f"{recipe}: names {description_path}: say there what --ok and --part would"
                 )
+            network = _built(told, description)  # what is wrong in a recipe is said at once
             dataset = read_dataset(description, data_dir)
-            return Task(told, recipe, description, description_path, dataset)
+            return Task(told, recipe, description, description_path, dataset, network)
     recipe_path, description_path = aside / export.RECIPE, aside / export.DESCRIPTION
     description = describe(data_dir, ok=ok, part=part)
-    dataset = read_dataset(description, data_dir)
     if recipe is None:
+        dataset = read_dataset(description, data_dir)
         told = default_recipe(description, dataset.pictures)
+        network = _built(told, description)
     else:
         recipe_path = recipe
+        network = _built(told, description)
+        dataset = read_dataset(description, data_dir)
     if write:
         write_toml(description, description_path)
         if recipe is None:
             write_toml(told, recipe_path)
-    return Task(told, recipe_path, description, description_path, dataset)
+    return Task(told, recipe_path, description, description_path, dataset, network)
+
+
+def _built(told: Recipe, description: DatasetDescription) -> nn.Module:
+    use_threads(told.fit.threads)
+    torch.manual_seed(told.seed)
+    return build(told.architecture, len(description.class_names), told.input, told.options)
 
 
 def read_both(recipe: Path) -> tuple[Recipe, Path, DatasetDescription]:

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from inspection.errors import Problem, RecipeError
 from inspection.imaging import CropSpec
 from inspection.messages import MAX_CLASSES, Id, Severity
+from inspection.training.promise import Costs, Promise
 
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -199,9 +200,23 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     nok_overkill: Annotated[float, Meta(gt=0, lt=1)] = 0.005
 
 
+class Export(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the package holds beside the fp32 graph. ``int8``: the same in 8 bits, where the parity
+    gate releases it, its ranges taken from training parts that are set aside for it;
+    ``prefer_int8``: a machine that can runs that one. ``novelty``: how unusual a point is, and the
+    policy asks for a person where it is more so than all but the share ``unusual`` of good ones."""
+
+    int8: bool = False
+    prefer_int8: bool = False
+    novelty: bool = False
+    unusual: Annotated[float, Meta(gt=0, lt=1)] = 0.002
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``recipe.toml``. ``dataset`` is a path from the recipe's own folder to a description; where
-    it is empty the data say themselves what they are (`inspection.training.discover`)."""
+    it is empty the data say themselves what they are (`inspection.training.discover`). With a
+    ``promise`` thresholds are the cheapest by ``costs`` that keep it, and ``thresholds`` say
+    nothing."""
 
     name: Id
     version: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -214,6 +229,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sampling: Sampling = Sampling()
     synthesis: Synthesis | None = None
     thresholds: Thresholds = Thresholds()
+    promise: Promise | None = None
+    costs: Costs = Costs()
+    export: Export = Export()
 
 
 Described = TypeVar("Described", Recipe, DatasetDescription)

@@ -935,5 +935,7 @@ font-size:12px}
 body{font-size:10pt}main{max-width:none;padding:0}.first{break-after:page}
 h2{break-after:avoid}table,figure,.box{break-inside:avoid}table{font-size:8.5pt}
 th,td{padding:2px 6px}.wide{overflow:visible}
+.cell{min-width:0;padding:2px 4px}.matrix thead th{max-width:56px;font-size:7pt;
+overflow-wrap:anywhere}
 .cards{grid-template-columns:repeat(4,1fr)}}
 """

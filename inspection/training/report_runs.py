@@ -425,9 +425,9 @@ def _judge_disturbed(
 
     def count(key: tuple[int, int], crops: list[Frame]) -> None:
         row = counts.setdefault(key, [0, 0, 0, 0])
-        scores = model.scores(np.stack(crops)).tolist()
-        for (entry, _), one in zip(chunk, scores, strict=True):
-            passed = judge(one, classes, package.policy).verdict is Verdict.OK
+        said = model.outputs(np.stack(crops))
+        for (entry, _), (one, ood) in zip(chunk, said.rows(), strict=True):
+            passed = judge(one, classes, package.policy, ood).verdict is Verdict.OK
             good = entry.point.label == ok
             row[2 * good] += passed is not good
             row[2 * good + 1] += 1
@@ -503,14 +503,9 @@ FOREIGN: dict[str, Callable[[Frame, np.random.Generator], Frame]] = {
 
 def ood_scores(model: Model, crops: Frame) -> Array | None:
     """The package's own out-of-distribution score (N,), higher for what is more foreign; None
-    where it has none. A model may offer ``ood(crops)`` or ``scores_and_ood(crops)``."""
-    if callable(alone := getattr(model, "ood", None)):
-        found = alone(crops)
-    elif callable(both := getattr(model, "scores_and_ood", None)):
-        found = both(crops)[1]
-    else:
-        return None
-    return None if found is None else np.asarray(found, np.float64).reshape(-1)
+    where it has none."""
+    found = model.outputs(crops).ood
+    return None if found is None else np.asarray(found, np.float64)
 
 
 def out_of_distribution(
@@ -531,7 +526,11 @@ def out_of_distribution(
     kinds = []
     for name, make in FOREIGN.items():
         scores, ood = _in_batches(model, np.ascontiguousarray(make(own, rng)))
-        verdicts = [judge(row, classes, package.policy).verdict for row in scores.tolist()]
+        unusual = [None] * len(scores) if ood is None else ood.tolist()
+        verdicts = [
+            judge(row, classes, package.policy, one).verdict
+            for row, one in zip(scores.tolist(), unusual, strict=True)
+        ]
         foreign = np.repeat([False, True], len(own))
         usual = np.concatenate([own_scores.max(axis=1), scores.max(axis=1)])
         kinds.append(

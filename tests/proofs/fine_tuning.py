@@ -27,22 +27,24 @@ from inspection.package import open_package
 from inspection.runtimes import load
 from inspection.training.data import Dataset, read_dataset
 from inspection.training.discover import describe
+from inspection.training.duplicates import join_twins
 from inspection.training.evaluate import judge_pictures
 from inspection.training.fit import train
 
 BASELINE = Path(__file__).parents[2] / "models" / "baseline" / "recipe.toml"
 ESCAPES = 0.05
-ROUNDS = 2000
 
 Array = npt.NDArray[np.float64]
 
 
 def folds_of(dataset: Dataset, count: int, seed: int) -> list[tuple[str, ...]]:
-    """Parts in so many folds, each class spread over them as its parts allow."""
+    """Parts in so many folds, each class spread over them as its parts allow; parts that show the
+    same are in one fold."""
     kinds: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     labels: defaultdict[str, set[str]] = defaultdict(set)
     for picture in dataset.pictures:
-        labels[picture.part] |= {str(point.label) for point in picture.points}
+        leader = dataset.together.get(picture.part, picture.part)
+        labels[leader] |= {str(point.label) for point in picture.points}
     for part in sorted(labels):
         kinds[tuple(sorted(labels[part]))].append(part)
     rng = random.Random(seed)
@@ -50,7 +52,13 @@ def folds_of(dataset: Dataset, count: int, seed: int) -> list[tuple[str, ...]]:
     for kind in sorted(kinds):
         rng.shuffle(kinds[kind])
         order += kinds[kind]
-    return [tuple(order[k::count]) for k in range(count)]
+    with_leader: defaultdict[str, list[str]] = defaultdict(list)
+    for part in dataset.parts:
+        with_leader[dataset.together.get(part, part)].append(part)
+    return [
+        tuple(part for leader in order[k::count] for part in with_leader[leader])
+        for k in range(count)
+    ]
 
 
 def auroc(good: Array, bad: Array) -> float:
@@ -69,10 +77,13 @@ def overkill_at(good: Array, bad: Array, escapes: float) -> float:
 
 def run(
     name: str, recipe: Path | None, data: Path, folds: int, ok: str | None, part: str | None
-) -> tuple[dict[str, object], dict[tuple[str, str], float]]:
+) -> tuple[dict[str, object], dict[tuple[str, str, str], float]]:
     dataset = read_dataset(describe(data, ok=ok, part=part), data)
+    join_twins(dataset)
     ok_class = dataset.description.ok_class
-    seconds, scores, labels = [], {}, {}
+    seconds: list[float] = []
+    scores: dict[tuple[str, str, str], float] = {}
+    labels: dict[tuple[str, str, str], str | None] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for k, parts in enumerate(folds_of(dataset, folds, seed=0)):
             begun = time.monotonic()
@@ -83,7 +94,7 @@ def run(
             )  # fmt: skip
             model = load(open_package(out))
             for judged in judge_pictures(model, dataset.of(parts)):
-                place = (str(judged.picture), judged.point + judged.part)
+                place = (judged.part, judged.picture, judged.point)
                 scores[place] = 1 - judged.scores[0]
                 labels[place] = judged.label
             seconds.append(time.monotonic() - begun)

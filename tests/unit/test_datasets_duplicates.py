@@ -13,7 +13,7 @@ import pytest
 
 from inspection import imaging
 from inspection.imaging import Frame
-from inspection.training.duplicates import Groups, Look, look_at, near_duplicates
+from inspection.training.likeness import Look, look_at, near_duplicates
 
 WELDS = Path(__file__).parents[3] / "shared" / "data" / "battery-weld"
 
@@ -74,32 +74,28 @@ def test_different_parts_under_one_camera_are_never_merged() -> None:
     assert pairs(*frames) == []
 
 
-def test_one_part_seen_again_and_again_is_one_group() -> None:
+def test_one_part_seen_again_and_again_is_tied_together() -> None:
     rng = np.random.default_rng(0)
     scene = part(1).astype(np.float32)
     frames = [np.clip(scene + rng.normal(0, 2, scene.shape), 0, 255) for _ in range(20)]
-    groups = Groups(range(20))
-    for one, other in pairs(*(frame.astype(np.uint8) for frame in frames)):
-        groups.join(one, other)
-    assert len(groups.all()) == 1
+    reached, found = {0}, pairs(*(frame.astype(np.uint8) for frame in frames))
+    for _ in frames:
+        reached |= {k for pair in found if set(pair) & reached for k in pair}
+    assert reached == set(range(20))
 
 
-def test_pictures_without_detail_are_the_same_only_byte_by_byte() -> None:
+def test_pictures_without_detail_are_like_none() -> None:
     flat = np.full((40, 40), 90, np.uint8)
-    assert pairs(flat, flat + 1, flat + 2) == []
-    assert pairs(flat, flat.copy(), flat + 1, flat.copy()) == [(0, 1), (0, 3)]
+    assert pairs(flat, flat.copy(), flat + 1) == []
+
+
+def test_equal_files_are_found_however_many() -> None:
+    assert pairs(part(0), part(1), part(0), part(0)) == [(0, 2), (0, 3)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_pictures_are_no_trouble(count: int) -> None:
     assert pairs(*(part(seed) for seed in range(count))) == []
-
-
-def test_a_group_is_named_by_its_first_member() -> None:
-    groups = Groups("abcdef")
-    for one, other in ("fe", "ec", "bd"):
-        groups.join(one, other)
-    assert groups.all() == [("a",), ("b", "d"), ("c", "e", "f")]
 
 
 @pytest.mark.skipif(not WELDS.is_dir(), reason="the photographs of battery welds are not here")

@@ -17,13 +17,12 @@ from inspection.training.data import (
     Dataset,
     LabelledPoint,
     Picture,
-    Split,
-    check_leaks,
     folds,
     read_dataset,
     split_parts,
 )
 from inspection.training.discover import describe
+from inspection.training.duplicates import check_leaks, join_twins
 from inspection.training.recipe import SplitRule
 
 WHOLE = Region(left_px=0, top_px=0, width_px=9, height_px=9)
@@ -44,7 +43,9 @@ def welds(root: Path, good: int = 12, bad: int = 8) -> Path:
 
 
 def dataset_of(root: Path, expression: str | None = r"(part \d+)_") -> Dataset:
-    return read_dataset(describe(root, part=expression), root)
+    dataset = read_dataset(describe(root, part=expression), root)
+    join_twins(dataset)
+    return dataset
 
 
 def test_parts_that_show_the_same_are_never_divided(tmp_path: Path) -> None:
@@ -58,26 +59,7 @@ def test_parts_that_show_the_same_are_never_divided(tmp_path: Path) -> None:
         numbers = {int(name.split()[1]) for name in shares}
         assert {n + 100 for n in numbers if n < 10} == {n for n in numbers if n >= 100}
     (warning,) = dataset.warnings
-    assert "20 parts have near-duplicates of each other and are divided as 10" in warning
-
-
-def test_a_split_made_elsewhere_that_leaks_is_refused_with_the_pictures(tmp_path: Path) -> None:
-    root = welds(tmp_path / "welds")
-    save(root / "ok" / "part 100_b.png", jpeg(part(0, side=80)))
-    dataset = dataset_of(root)
-    others = tuple(p for p in dataset.parts if p not in ("part 0", "part 100"))
-    torn = Split((*others, "part 0"), (), ("part 100",))
-    with pytest.raises(DataError, match=r"part 0_a\.png \(train\) and .*part 100_b\.png \(test\)"):
-        check_leaks(dataset, torn)
-    with pytest.raises(DataError, match=r"part 'part 0' is in train and in test"):
-        check_leaks(dataset, Split((*others, "part 0"), (), ("part 0",)))
-    with pytest.raises(DataError, match=r"show the same: hold out both or neither"):
-        split_parts(dataset, SplitRule(), ["part 100"])
-    both = split_parts(dataset, SplitRule(), ["part 0", "part 100"])
-    assert both.test == ("part 0", "part 100")
-    dataset.split = torn
-    with pytest.raises(DataError, match="the split leaks"):
-        split_parts(dataset, SplitRule())
+    assert "10 pairs of near-duplicate pictures belong to different parts" in warning
 
 
 def test_without_a_part_near_duplicates_are_one_and_the_warning_says_that_it_is_a_guess(
@@ -87,19 +69,11 @@ def test_without_a_part_near_duplicates_are_one_and_the_warning_says_that_it_is_
     save(root / "ok" / "zz.png", jpeg(part(0, side=80)))
     dataset = dataset_of(root, None)
     assert len(dataset.parts) == 6
-    assert {p.part for p in dataset.pictures if p.path.stem in ("zz", "part 0_a")} == {"part 0_a"}
+    shown = {p.part for p in dataset.pictures if p.path.stem in ("zz", "part 0_a")}
+    assert shown == {"ok/part 0_a"}
     (warning,) = dataset.warnings
     assert "parts were guessed" in warning
-    assert "2 near-duplicates were taken together as 1 parts" in warning
-    assert "--part" in warning
-
-
-def test_pictures_of_one_name_in_two_folders_are_two_parts(tmp_path: Path) -> None:
-    root = tmp_path / "welds"
-    for number, folder in enumerate(("ok", "Riß")):
-        save(root / folder / "1.png", part(number))
-        save(root / folder / f"{number + 2}.png", part(number + 2))
-    assert dataset_of(root, None).parts == ["2", "3", "Riß/1.png", "ok/1.png"]
+    assert "7 pictures were taken for 6 parts" in warning
 
 
 def test_a_class_with_one_picture_is_refused_by_name_and_file(tmp_path: Path) -> None:

@@ -304,8 +304,8 @@ def test_before_and_after_are_counted_on_the_same_scores(
     package: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    whole = evaluate.judge_frame
-    monkeypatch.setattr(evaluate, "judge_frame", lambda *a: calls.append(1) or whole(*a))
+    whole = evaluate._judge_frame
+    monkeypatch.setattr(evaluate, "_judge_frame", lambda *a: calls.append(1) or whole(*a))
     out = tmp_path / "found.json"
     words = ("--points-per-shift", 1000, "--review-minutes", 2, "--prevalence", 0.01)
     assert policy("what-if", package, *on(pictures), "--ok-min", 0.7, *words, "--json", out) == 0

@@ -19,7 +19,7 @@ from inspection.imaging import CropSpec, crop, encode_png
 from inspection.messages import Region, Severity
 from inspection.package import open_package
 from inspection.policy import Policy
-from inspection.runtimes import load
+from inspection.runtimes import Outputs, load
 from inspection.testing.packages import DEFECT_CLASS, OK_CLASS, build_package
 from inspection.training.data import Dataset, read_dataset
 from inspection.training.recipe import ClassDescription, DatasetDescription
@@ -209,7 +209,7 @@ def test_page_one_says_what_ok_means_the_promise_and_what_makes_numbers_weaker(m
     assert "At most 9 % &lt;of&gt; the defects" in first
     assert made.report.evaluation.package in first
     assert made.report.data_hash in first
-    assert "each picture counts as a part of its own" in first
+    assert "nothing says which part a picture shows" in first
     assert "torn left.png" in first
     assert first.index("Escapes per point") < first.index("Overkill per point")
     assert "AUROC" not in first
@@ -304,8 +304,9 @@ def test_foreign_pictures_are_counted_and_a_package_without_a_score_says_so(made
 
 def test_an_out_of_distribution_score_is_used_where_a_model_has_one(made: Made) -> None:
     class WithScore:
-        def ood(self, crops: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            return crops.reshape(len(crops), -1).std(axis=1)
+        def outputs(self, crops: np.ndarray) -> Outputs:  # type: ignore[type-arg]
+            unusual = crops.reshape(len(crops), -1).std(axis=1)
+            return Outputs(np.ones((len(crops), 2), np.float32), unusual)
 
     crops = np.zeros((3, 32, 32, 1), np.uint8)
     found = ood_scores(WithScore(), crops)  # type: ignore[arg-type]

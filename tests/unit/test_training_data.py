@@ -267,7 +267,7 @@ def test_train_validation_and_test_never_share_a_part(
     if chosen is not None:
         assert split.test == tuple(sorted(chosen))
     assert split == split_parts(dataset, rule, chosen)
-    shown_in = [{p.path for p in dataset.of(parts)} for parts in split]
+    shown_in = [{p.path for p in dataset.of(parts)} for parts in split[:3]]
     train, check, final = shown_in
     assert train.isdisjoint(check)
     assert train.isdisjoint(final)
