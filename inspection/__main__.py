@@ -35,6 +35,9 @@ COMMANDS: dict[str, Command] = {
     "edge": Command("edge.command", "run the worker of one camera"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
     "ui": Command("ui.command", "show what a station has recorded"),
+    "datasets": Command(
+        "inspection.training.datasets_command", "check, count, divide, convert labelled pictures"
+    ),
     "train": Command("inspection.training.train_command", "train a model from a recipe"),
     "evaluate": Command(
         "inspection.training.evaluate_command", "measure a model package on a data set"
@@ -81,6 +84,7 @@ EXTRAS = {
 
 LARGER_EXTRA = {
     "demo": "demo",
+    "datasets": "train",
     "train": "train",
     "evaluate": "train",
     "inspect": "train",

@@ -115,7 +115,8 @@ class Ignored(NamedTuple):
     why: str
 
 
-class Files(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Files:
     """Every file below a data set's folder, counted once: ``found = used + unreadable + ignored``.
     ``missing`` ones are named somewhere (in a table, an annotation) and not there."""
 

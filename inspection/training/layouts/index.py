@@ -2,8 +2,9 @@
 
 ``image`` is a path below the data directory; ``region`` is ``left top width height`` in pixels, or
 empty for the whole picture; an empty ``label`` counts the point apart. ``time`` is when the picture
-was taken (ISO 8601; UTC where it names no zone). ``part``, ``region``, ``group`` and ``time`` may
-be missing as columns; without a column ``part`` the description's expressions say it.
+was taken (ISO 8601; UTC where it names no zone); ``mask`` and ``reference`` are further pictures
+of the same size (`Picture`). All columns but ``image`` and ``label`` may be missing; without a
+column ``part`` the description's expressions say it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from typing import TextIO
 import msgspec
 
 from inspection.errors import DataError
+from inspection.imaging import Frame
 from inspection.messages import Region
 from inspection.training.data import Dataset, LabelledPoint, Picture, part_and_group, readable
 from inspection.training.recipe import DatasetDescription
 
+RECORDED = ("decider", "inclusion", "verdict", "run", "view", "point", "package", "plan")
+"""What a collection from production says besides; a training does not use it."""
+OF_PICTURE = ("part", "group", "time", "mask", "reference")
 COLUMNS = ("image", "label")
-OPTIONAL = ("part", "region", "group", "time")
+OPTIONAL = ("part", "region", "group", "time", "mask", "reference")
 
 
 def read(description: DatasetDescription, root: Path) -> Dataset:
@@ -34,9 +39,10 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             table = rows_of(stream)
             columns = table.fieldnames or ()
+            known = COLUMNS + OPTIONAL + RECORDED
             if missing := [name for name in COLUMNS if name not in columns]:
                 raise DataError(f"{file}:1: {missing[0]}: this column is missing")
-            if unknown := [name for name in columns if name not in COLUMNS + OPTIONAL]:
+            if unknown := [name for name in columns if name not in known]:
                 dataset.warnings.append(
                     f"columns of {file.name} that are not used: {', '.join(map(repr, unknown))}"
                 )
@@ -54,12 +60,12 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
         path = root / image
         if not path.resolve().is_relative_to(root.resolve()):
             raise DataError(f"{file}:{entries[0][0]}: image: {image!r} leads out of the data")
-        owners = {(row.get("part"), row.get("group"), row.get("time")) for _, row in entries}
-        part, group, time = next(iter(owners))
+        owners = {tuple(row.get(name) for name in OF_PICTURE) for _, row in entries}
+        part, group, time, mask, reference = next(iter(owners))
         if len(owners) > 1 or part == "":
             raise DataError(
                 f"{file}:{entries[-1][0]}: part: picture {image!r} must belong to one part, one"
-                " group and one time"
+                " group and one time, with one mask and one reference"
             )
         if part is None:
             part, found = part_and_group(dataset, path)
@@ -76,8 +82,27 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
             for line, row in entries
         )
         when = _time(file, entries[0][0], time or "")
-        dataset.pictures.append(Picture(path, part, group or "", points, time=when))
+        beside = [_beside(dataset, entries[0][0], path, name, frame) for name in (mask, reference)]
+        dataset.pictures.append(
+            Picture(path, part, group or "", points, mask=beside[0], reference=beside[1], time=when)
+        )
     return dataset
+
+
+def _beside(dataset: Dataset, line: int, path: Path, name: str | None, frame: Frame) -> Path | None:
+    """A further picture of the same size; None where there is none or it cannot be read."""
+    if not name:
+        return None
+    place = f"{dataset.root / dataset.description.index}:{line}"
+    further = dataset.root / name
+    if not further.resolve().is_relative_to(dataset.root.resolve()):
+        raise DataError(f"{place}: {name!r} leads out of the data")
+    found = readable(dataset, further)
+    if found is None:
+        return None  # on the list of unreadable pictures, with its reason
+    if found.shape[:2] != frame.shape[:2]:
+        raise DataError(f"{place}: {name!r} is not of the size of {path.name}")
+    return further
 
 
 def rows_of(stream: TextIO) -> csv.DictReader[str]:
