@@ -17,12 +17,15 @@ from exports import Made, make
 from torch import nn
 
 from inspection.errors import DataError
+from inspection.messages import Verdict
 from inspection.package import GOLDEN_INT8, MODEL, MODEL_INT8, open_package
 from inspection.runtimes import load, replay_golden
-from inspection.training.calibrate import Calibration
+from inspection.testing.packages import repolicy
+from inspection.training.calibrate import Calibration, probabilities
 from inspection.training.evaluate import measure
 from inspection.training.export import finish, int8_instruction_set
 from inspection.training.parity import SCORE_LIMIT
+from inspection.training.sampling import points_of
 
 needs_int8 = pytest.mark.skipif(
     int8_instruction_set() is None, reason="this processor saturates 8-bit products"
@@ -126,6 +129,27 @@ def test_the_right_export_passes_and_no_verdict_turns(made: Made, tmp_path: Path
     assert parity.fp32.escapes.trials + parity.fp32.overkill.trials == parity.points
     assert parity.int8 is None
     assert not parity.int8_released
+
+
+def test_a_verdict_that_rounding_turns_at_a_threshold_is_listed_and_no_error(
+    made: Made, tmp_path: Path
+) -> None:
+    out = tmp_path / "package"
+    made.package(out)
+    crops, labels = points_of(made.dataset, made.dataset.of(made.split.test), made.spec)
+    with torch.inference_mode():
+        logits = made.network(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
+    true = probabilities(logits.double().numpy(), made.calibration)[:, 0]
+    got = load(open_package(out)).scores(crops)[:, 0].astype(np.float64)
+    worst = int(np.argmax(np.where(labels == 0, np.abs(got - true), 0)))
+    assert got[worst] != true[worst]
+    repolicy(out, ok_min=float(got[worst] + true[worst]) / 2, nok_min={"spot": 1.0})
+    parity = made.parity(out)
+    assert parity.fp32.flips >= 1
+    turned = [flip for flip in parity.fp32.listed if flip.score_after == got[worst]]
+    assert len(turned) == 1
+    assert {turned[0].before, turned[0].after} == {Verdict.OK, Verdict.REVIEW}
+    assert turned[0].label == "good"
 
 
 def test_another_novelty_than_the_one_exported_is_refused(made: Made, tmp_path: Path) -> None:

@@ -56,9 +56,7 @@ def test_an_ok_of_a_point_that_is_unusual_or_does_not_say_is_refused(ood: float 
 
 
 def test_a_review_of_an_unusual_point_is_believed_only_for_that_reason() -> None:
-    result = msgspec.structs.replace(
-        said(5.0, Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION, "defect")
-    )
+    result = said(5.0, Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION, "defect")
     assert believed(result) == (Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION)
     other = said(5.0, Verdict.REVIEW, Reason.UNCERTAIN, "defect")
     assert believed(other) == (Verdict.NOT_INSPECTED, Reason.POLICY_DISAGREES)
