@@ -1,90 +1,75 @@
 """The same picture twice, under two names: what leaks from training into a test.
 
-Pictures are compared as thumbnails of 48 px without their slow changes of brightness, by normalised
-correlation (Lewis, "Fast Normalized Cross-Correlation", 1995). Copies that were compressed again,
-lightened or scaled correlate by .997 and more; different welds of one design under one camera stay
-below. A copy that was cut or turned is not found.
+Which pictures show the same is told by `likeness`. Copies that were compressed again, lightened,
+scaled, mirrored, turned by quarters or shifted a little are found, different welds of one design
+under one camera are told apart. A copy that was cut, or turned by a few degrees, is not found.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
 from inspection.errors import DataError
 from inspection.training.data import Dataset, Picture, Split, load
+from inspection.training.likeness import Look, look_at, near_duplicates
 
-SIDE_PX, SLOW_PX = 48, 6.0
-SAME = 0.997
 MOST = 20_000
 """Pictures that are compared with each other; of more, none, and a warning says so."""
 UNLOOKED = f"more than {MOST} pictures: near-duplicates among them were not looked for"
-BLOCK = 1024
 LISTED = 5
-FLAT = 4.0
-"""Grey levels a pixel, root of the mean square: a thumbnail with less shows nothing to compare."""
-
-Thumbnail = npt.NDArray[np.float32]
 
 
 class Twins(NamedTuple):
-    """Two pictures that show the same, and their correlation."""
+    """Two pictures that show the same, and how alike their detail is."""
 
     one: Picture
     other: Picture
-    correlation: float
+    likeness: float
 
 
-def find_twins(pictures: Sequence[Picture]) -> list[Twins]:
-    """All pairs of near-duplicates; empty for more than `MOST` pictures."""
+def find_twins(
+    pictures: Sequence[Picture], looks: Mapping[Path, Look] | None = None
+) -> list[Twins]:
+    """All pairs of near-duplicates; empty for more than `MOST` pictures. ``looks`` are what is kept
+    of pictures that were read already."""
     if len(pictures) > MOST:
         return []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = list(pool.map(_thumbnail, [picture.path for picture in pictures]))
-    kept = [i for i, thumbnail in enumerate(found) if thumbnail is not None]
-    table = np.array([found[i] for i in kept], np.float32).reshape(len(kept), SIDE_PX**2)
-    twins = []
-    for start in range(0, len(kept), BLOCK):
-        block = table[start : start + BLOCK] @ table[: start + BLOCK].T
-        for row, column in np.argwhere(block >= SAME):
-            first, second = start + int(row), int(column)
-            if second < first:
-                one, other = pictures[kept[second]], pictures[kept[first]]
-                twins.append(Twins(one, other, float(block[row, column])))
-    return twins
+    known = looks or {}
+    seen = [known.get(picture.path) or _look(picture.path) for picture in pictures]
+    return [
+        Twins(pictures[pair.first], pictures[pair.second], pair.likeness)
+        for pair in near_duplicates(seen)
+    ]
 
 
 def guess_parts(dataset: Dataset) -> None:
     """Where nothing says which part a picture shows, near-duplicates are taken for pictures of one
     part, which is named for the first of them; a warning says that parts were guessed."""
-    if any(len(picture.points) != 1 for picture in dataset.pictures):
-        return
-    leader = _leaders([p.part for p in dataset.pictures], find_twins(dataset.pictures))
-    dataset.pictures = [replace(p, part=leader[p.part]) for p in dataset.pictures]
+    if _comparable(dataset):
+        twins = find_twins(dataset.pictures, dataset.looks)
+        leader = _leaders([p.part for p in dataset.pictures], twins)
+        dataset.pictures = [replace(p, part=leader[p.part]) for p in dataset.pictures]
     parts = len(dataset.parts)
     dataset.warnings.append(
-        f"nothing says which part a picture shows: {len(dataset.pictures)} pictures were taken for"
-        f" {parts} parts, near-duplicates for one. If several pictures show one part, say so with"
-        " --part or 'part' in the description, or test results are fiction"
-        + (f"; {UNLOOKED}" if len(dataset.pictures) > MOST else "")
+        f"parts were guessed: nothing says which part a picture shows, so {len(dataset.pictures)}"
+        f" pictures were taken for {parts} parts, near-duplicates for one. If several pictures show"
+        " one part, say so with --part, with 'part' in dataset.toml or with a column 'part', or"
+        " test results are fiction" + (f"; {UNLOOKED}" if len(dataset.pictures) > MOST else "")
     )
 
 
 def join_twins(dataset: Dataset) -> None:
     """Parts with near-duplicate pictures of each other are kept on one side of every split; a
     warning lists them."""
-    if any(len(picture.points) != 1 for picture in dataset.pictures):
+    if not _comparable(dataset):
         return
-    twins = [pair for pair in find_twins(dataset.pictures) if pair.one.part != pair.other.part]
+    found = find_twins(dataset.pictures, dataset.looks)
+    twins = [pair for pair in found if pair.one.part != pair.other.part]
     if twins:
         dataset.together = {
             part: leader
@@ -117,14 +102,15 @@ def check_leaks(dataset: Dataset, split: Split) -> None:
     )
 
 
-def _thumbnail(path: Path) -> Thumbnail | None:
-    frame = load(path)
-    grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-    small -= cv2.GaussianBlur(small, (0, 0), SLOW_PX)
-    small -= small.mean()
-    norm = float(np.linalg.norm(small))
-    return None if norm < FLAT * SIDE_PX else (small / norm).ravel()
+def _comparable(dataset: Dataset) -> bool:
+    """Pictures of many points each, such as boards of one design, may look alike and differ in what
+    counts; rendered ones, which nobody decoded, are different by construction."""
+    return bool(dataset.looks) and all(len(picture.points) == 1 for picture in dataset.pictures)
+
+
+def _look(path: Path) -> Look:
+    data = path.read_bytes()
+    return look_at(load(path), hashlib.sha256(data).digest())
 
 
 def _leaders(parts: Sequence[str], twins: Sequence[Twins]) -> dict[str, str]:

@@ -35,11 +35,13 @@ class ClassDescription(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class SplitRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which shares of the parts are kept from training. Always by part; within each group (a
-    layout, a lot), so that every group is seen on both sides unless parts are named."""
+    layout, a lot), so that every group is seen on both sides unless parts are named. ``by`` "time"
+    makes the newest parts the test, where the data say when their pictures were taken."""
 
     validation: Annotated[float, Meta(gt=0, lt=1)] = 0.15
     test: Share = 0.2
     seed: int = 0
+    by: Literal["part", "time"] = "part"
 
 
 class Tiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

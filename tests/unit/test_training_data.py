@@ -151,8 +151,8 @@ def test_a_mistake_in_an_index_is_named_with_line_and_column(
 
 
 def test_an_index_without_a_column_is_refused(tmp_path: Path) -> None:
-    root = index(tmp_path, "a.png,A,good", header="image,part,label")
-    with pytest.raises(DataError, match="region: this column is missing"):
+    root = index(tmp_path, "a.png,A,,good", header="image,part,region,lable")
+    with pytest.raises(DataError, match="label: this column is missing"):
         read_dataset(describe("index"), root)
 
 

@@ -1,23 +1,27 @@
-"""A CSV file with one row a point: image, part, region, label, group.
+"""A CSV file with one row a point: image, part, region, label, group, time.
 
 ``image`` is a path below the data directory; ``region`` is ``left top width height`` in pixels, or
-empty for the whole picture; an empty ``label`` counts the point apart; ``group`` may be missing.
+empty for the whole picture; an empty ``label`` counts the point apart. ``time`` is when the picture
+was taken (ISO 8601; UTC where it names no zone). ``part``, ``region``, ``group`` and ``time`` may
+be missing as columns; without a column ``part`` the description's expressions say it.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from inspection.errors import DataError
 from inspection.messages import Region
-from inspection.training.data import Dataset, LabelledPoint, Picture, readable
+from inspection.training.data import Dataset, LabelledPoint, Picture, part_and_group, readable
 from inspection.training.recipe import DatasetDescription
 
-COLUMNS = ("image", "part", "region", "label")
+COLUMNS = ("image", "label")
+OPTIONAL = ("part", "region", "group", "time")
 
 
 def read(description: DatasetDescription, root: Path) -> Dataset:
@@ -28,9 +32,13 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             table = csv.DictReader(stream, strict=True)
-            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
+            columns = table.fieldnames or ()
+            if missing := [name for name in COLUMNS if name not in columns]:
                 raise DataError(f"{file}:1: {missing[0]}: this column is missing")
+            if unknown := [name for name in columns if name not in COLUMNS + OPTIONAL]:
+                dataset.warnings.append(
+                    f"columns of {file.name} that are not used: {', '.join(map(repr, unknown))}"
+                )
             for row in table:
                 if None in row or None in row.values():
                     raise DataError(f"{file}:{table.line_num}: the row has another number of cells")
@@ -45,25 +53,29 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
         path = root / image
         if not path.resolve().is_relative_to(root.resolve()):
             raise DataError(f"{file}:{entries[0][0]}: image: {image!r} leads out of the data")
-        owners = {(row["part"], row.get("group", "")) for _, row in entries}
-        if len(owners) > 1 or not entries[0][1]["part"]:
+        owners = {(row.get("part"), row.get("group"), row.get("time")) for _, row in entries}
+        part, group, time = next(iter(owners))
+        if len(owners) > 1 or part == "":
             raise DataError(
-                f"{file}:{entries[-1][0]}: part: picture {image!r} must belong to one part and"
-                " one group"
+                f"{file}:{entries[-1][0]}: part: picture {image!r} must belong to one part, one"
+                " group and one time"
             )
+        if part is None:
+            part, found = part_and_group(dataset, path)
+            group = found if group is None else group
         frame = readable(dataset, path)
         if frame is None:
             continue  # on the list of unreadable pictures, with its reason
         points = tuple(
             LabelledPoint(
                 f"line{line}",
-                _region(file, line, row["region"], (frame.shape[1], frame.shape[0])),
+                _region(file, line, row.get("region", ""), (frame.shape[1], frame.shape[0])),
                 _label(file, line, row["label"], description),
             )
             for line, row in entries
         )
-        part, group = owners.pop()
-        dataset.pictures.append(Picture(path, part, group, points))
+        when = _time(file, entries[0][0], time or "")
+        dataset.pictures.append(Picture(path, part, group or "", points, time=when))
     return dataset
 
 
@@ -84,6 +96,18 @@ def _region(file: Path, line: int, text: str, size: tuple[int, int]) -> Region:
             f"{file}:{line}: region: {text!r} reaches out of a picture of {size[0]} x {size[1]}"
         )
     return region
+
+
+def _time(file: Path, line: int, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(
+            f"{file}:{line}: time: {text!r} is no ISO 8601, such as 2026-03-01T06:30:00Z"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _label(file: Path, line: int, text: str, description: DatasetDescription) -> str | None:
