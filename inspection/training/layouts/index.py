@@ -12,6 +12,7 @@ import csv
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
@@ -31,7 +32,7 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
     rows: defaultdict[str, list[tuple[int, dict[str, str]]]] = defaultdict(list)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream, strict=True)
+            table = rows_of(stream)
             columns = table.fieldnames or ()
             if missing := [name for name in COLUMNS if name not in columns]:
                 raise DataError(f"{file}:1: {missing[0]}: this column is missing")
@@ -77,6 +78,14 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
         when = _time(file, entries[0][0], time or "")
         dataset.pictures.append(Picture(path, part, group or "", points, time=when))
     return dataset
+
+
+def rows_of(stream: TextIO) -> csv.DictReader[str]:
+    """The rows of a table, separated by commas or, as some spreadsheets write, semicolons."""
+    head = stream.readline()
+    stream.seek(0)
+    semicolons = ";" in head and "," not in head
+    return csv.DictReader(stream, strict=True, delimiter=";" if semicolons else ",")
 
 
 def _region(file: Path, line: int, text: str, size: tuple[int, int]) -> Region:
