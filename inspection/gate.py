@@ -35,7 +35,7 @@ from inspection.config import read_config, resolve
 from inspection.errors import ConfigurationError, DataError, ImageError, Problem
 from inspection.imaging import Frame
 from inspection.messages import Score, Verdict
-from inspection.package import GOLDEN, GoldenImage, Package, open_package, read_manifest, seal
+from inspection.package import GOLDEN_OF, GoldenImage, Package, open_package, read_manifest, seal
 from inspection.policy import judge
 from inspection.runtimes import Model, crop_spec, load
 from inspection.statistics import upper_bound
@@ -220,7 +220,6 @@ def with_escapes(package: Package, escapes: Mapping[str, Frame], out: Path, vers
         raise DataError(f"{out}: exists already: name a new folder")
     if version == package.manifest.version:
         raise DataError(f"{version}: give the package with more golden pictures a new version")
-    model = load(package)
     spec = crop_spec(package)
     have = _golden(package)
     new = {
@@ -228,19 +227,24 @@ def with_escapes(package: Package, escapes: Mapping[str, Frame], out: Path, vers
         for name, crop in escapes.items()
         if not any(np.array_equal(crop, picture) for picture in have)
     }
-    images = list(package.golden.images)
     content = dict(package.content)
-    for name, crop in new.items():
+    files = {}
+    for number, (name, crop) in enumerate(new.items(), len(have)):
         if crop.shape != (spec.height, spec.width, spec.channels):
             raise DataError(f"{name}: is {crop.shape}, not what the model takes")
-        file = f"escape-{len(images):03d}.png"
-        content[f"golden/{file}"] = imaging.encode_png(
+        files[name] = f"escape-{number:03d}.png"
+        content[f"golden/{files[name]}"] = imaging.encode_png(
             crop[:, :, 0] if spec.channels == 1 else crop
         )
-        scores = model.scores(crop[np.newaxis])[0].tolist()
-        images.append(GoldenImage(file=file, scores=tuple(scores)))
-    golden = msgspec.structs.replace(package.golden, images=tuple(images))
-    content[GOLDEN] = msgspec.json.format(msgspec.json.encode(golden), indent=2) + b"\n"
+    for graph in {entry.graph for entry in package.manifest.verified_on}:
+        model = load(package, graph=graph)
+        images = list(package.golden_of(graph).images)
+        for name, crop in new.items():
+            ((scores, ood),) = model.outputs(crop[np.newaxis]).rows()
+            images.append(GoldenImage(file=files[name], scores=tuple(scores), ood=ood))
+        golden = msgspec.structs.replace(package.golden_of(graph), images=tuple(images))
+        data = msgspec.json.format(msgspec.json.encode(golden), indent=2) + b"\n"
+        content[GOLDEN_OF[graph]] = data
     try:
         for name, data in content.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -250,5 +254,7 @@ def with_escapes(package: Package, escapes: Mapping[str, Frame], out: Path, vers
     except OSError as error:
         shutil.rmtree(out, ignore_errors=True)
         raise DataError(f"{out}: cannot be written: {error.strerror}") from None
-    load(open_package(out))
+    made = open_package(out)
+    for graph in {entry.graph for entry in made.manifest.verified_on}:
+        load(made, graph=graph)
     return len(new)

@@ -53,6 +53,7 @@ from inspection.training.evaluate import (
 from inspection.training.novelty import choose_ood_max, fit_novelty
 from inspection.training.parity import check_parity, shots
 from inspection.training.promise import Promise, Proof, choose, prove
+from inspection.training.quantise import FEWEST_CROPS
 from inspection.training.recipe import (
     DatasetDescription,
     Fit,
@@ -216,7 +217,15 @@ def _package(
             progress(f"warning: no out-of-distribution score: {error}")
     aside = None
     if told.export.int8:
-        aside, _ = points_of(dataset, dataset.of(split.calibration), told.input)
+        pictures = dataset.of(split.calibration)
+        number = sum(map(_labelled, pictures))
+        if number < FEWEST_CROPS:
+            progress(
+                f"warning: no 8-bit graph: {number} points are set aside for its ranges, it needs"
+                f" {FEWEST_CROPS}"
+            )
+        else:
+            aside, _ = points_of(dataset, pictures, told.input)
     graphs = export.export_graphs(
         network, calibration, told.input, classes, out_dir, novelty=novelty, int8_crops=aside
     )

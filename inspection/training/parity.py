@@ -49,6 +49,11 @@ SAMPLES = 16
 """Points on which a wrong export is tried to be explained."""
 EXPLAINED = 0.1
 """An explanation must leave no more than this share of the difference."""
+SURELY_EXPLAINED = 0.001
+"""With so little left nothing else is looked for."""
+FLOOR = 1e-30
+"""Smallest score that is told from 0 when explanations are compared, by their logarithm: of a sure
+network most explanations give the same probabilities, 0 and 1."""
 
 Shot = tuple[str, Frame, Sequence[LabelledPoint]]
 """Name, frame and points of one picture."""
@@ -436,13 +441,14 @@ def _explained(reference: _Reference, model: Model, samples: list[tuple[Frame, R
     spec = reference.spec
     crops = np.stack([crop(frame, region, spec) for frame, region in samples])
     said = model.scores(crops).astype(np.float64)
+    logs = np.log(np.maximum(said, FLOOR))
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
     if not np.isfinite(said).all():
         return "the graph gives no numbers"
     size = (spec.height, spec.width)
 
     def off(scores: Array) -> float:
-        found = np.abs(scores - said).max()
+        found = np.abs(np.log(np.maximum(scores, FLOOR)) - logs).max()
         return float(found) if np.isfinite(found) else np.inf
 
     tried: list[tuple[float, str]] = []
@@ -482,15 +488,16 @@ def _explained(reference: _Reference, model: Model, samples: list[tuple[Frame, R
 
         attempt(f"another resize ({name})", resized)
     worst = off(reference.of_pixels(pixels))
-    best, why = min(tried)
-    if best <= EXPLAINED * worst:
-        return why
-    best, scale, offset = _normalised(reference, pixels, off)
-    if best <= EXPLAINED * worst:
-        return (
+    if min(tried)[0] > SURELY_EXPLAINED * worst:
+        best, scale, offset = _normalised(reference, pixels, off)
+        why = (
             f"another mean or scale of the pixels: as if they were {scale:.4g} * pixel"
             f" {offset:+.4g} before the network"
         )
+        tried.append((best, why))
+    best, why = min(tried)
+    if best <= EXPLAINED * worst:
+        return why
     return "for a reason that is none of: channel order, mean and scale, resize, calibration"
 
 
@@ -512,7 +519,7 @@ def _normalised(
 
     def score(parameters: Array) -> float:
         scale, offset = float(np.exp(parameters[0])), float(100 * parameters[1])
-        return min(off(reference.of_pixels(pixels * scale + offset)), 10.0)
+        return min(off(reference.of_pixels(pixels * scale + offset)), 1e3)
 
     found = [
         minimize(

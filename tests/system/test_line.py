@@ -147,7 +147,7 @@ def test_an_edge_with_a_bad_model_runs_and_says_why_and_its_parts_are_held(
 ) -> None:
     boards.write_part(tmp_path / "images", "P1", boards.board())
     bad = boards.model(tmp_path / "bad", broken=broken)
-    options = {"ready_timeout_ms": 3000, "edge_model": bad}
+    options = {"ready_timeout_ms": 8000, "edge_model": bad}
     with make_line(tmp_path, package, ["P1"], **options) as line:
         line.start()
         assert line.wait("plc", 30) == 0

@@ -222,3 +222,60 @@ def test_a_policy_file_with_a_mistake_is_refused(
     path.unlink()
     with pytest.raises(PackageError, match="no policy"):
         read_policy(path)
+
+
+# ---------------------------------------------------------------- how unusual a point is
+
+LIMITED = msgspec.structs.replace(policy(), ood_max=2.0)
+GOOD, BAD, UNSURE = (0.96, 0.02, 0.02), (0.1, 0.8, 0.1), (0.6, 0.3, 0.1)
+
+
+@pytest.mark.parametrize("ood", [0.0, 1.99, 2.0])
+def test_a_point_up_to_the_limit_is_judged_by_its_scores(ood: float) -> None:
+    for scores in (GOOD, BAD, UNSURE):
+        assert judge(scores, CLASSES, LIMITED, ood) == judge(scores, CLASSES, policy())
+
+
+@pytest.mark.parametrize("ood", [math.nextafter(2.0, 3.0), 5.0, 1e30])
+def test_a_point_more_unusual_than_the_limit_is_never_ok_and_says_why(ood: float) -> None:
+    for scores in (GOOD, UNSURE):
+        said = judge(scores, CLASSES, LIMITED, ood)
+        assert (said.verdict, said.reason) == (Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION)
+
+
+@pytest.mark.parametrize("ood", [None, math.nan, math.inf, -math.inf, -0.1])
+def test_where_the_policy_asks_a_missing_or_impossible_answer_is_no_inspection(
+    ood: float | None,
+) -> None:
+    for scores in (GOOD, UNSURE):
+        said = judge(scores, CLASSES, LIMITED, ood)
+        assert said == Judgement(Verdict.NOT_INSPECTED, Reason.MODEL_OUTPUT_INVALID, "")
+
+
+@pytest.mark.parametrize("ood", [None, math.nan, 0.0, 5.0, math.inf])
+def test_a_defect_is_nok_however_unusual_it_looks(ood: float | None) -> None:
+    assert judge(BAD, CLASSES, LIMITED, ood) == Judgement(Verdict.NOK, Reason.DEFECT, "crack")
+
+
+@pytest.mark.parametrize("ood", [None, math.nan, 0.0, 1e30])
+def test_a_policy_without_a_limit_does_not_ask(ood: float | None) -> None:
+    for scores in (GOOD, BAD, UNSURE):
+        assert judge(scores, CLASSES, policy(), ood) == judge(scores, CLASSES, policy())
+
+
+@given(probabilities(), st.none() | st.floats())
+def test_a_limit_only_ever_takes_an_ok_away(scores: list[float], ood: float | None) -> None:
+    free, limited = judge(scores, CLASSES, policy()), judge(scores, CLASSES, LIMITED, ood)
+    if limited.verdict is Verdict.OK:
+        assert free.verdict is Verdict.OK
+    assert (limited.verdict is Verdict.NOK) == (free.verdict is Verdict.NOK)
+
+
+def test_a_policy_with_a_limit_is_written_and_read_back(tmp_path: Path) -> None:
+    (tmp_path / "policy.json").write_bytes(encode_policy(LIMITED))
+    assert read_policy(tmp_path / "policy.json")[0] == LIMITED
+    for wrong in (b"0.0", b"-1.0", b'"2"'):
+        raw = encode_policy(LIMITED).replace(b'"ood_max": 2.0', b'"ood_max": ' + wrong)
+        (tmp_path / "policy.json").write_bytes(raw)
+        with pytest.raises(PackageError, match="ood_max"):
+            read_policy(tmp_path / "policy.json")
