@@ -147,7 +147,7 @@ def train(
     task = prepare(recipe, data_dir, aside, ok=ok, part=part, write=first)
     told, description, dataset = task.recipe, task.description, task.dataset
     network = task.network
-    if description.part is not None:
+    if not dataset.guessed and description.layout != "rendered":  # drawn parts are their own
         join_twins(dataset)
     for warning in dataset.warnings:
         progress(f"warning: {warning}")

@@ -14,6 +14,7 @@ from inspection.imaging import encode_png
 from inspection.training.data import Dataset, Split, read_dataset, split_parts
 from inspection.training.discover import describe
 from inspection.training.duplicates import check_leaks, find_twins, join_twins
+from inspection.training.fit import train
 
 WELDS = Path(__file__).parents[3] / "shared" / "data" / "battery-weld"
 Grey = npt.NDArray[np.uint8]
@@ -113,6 +114,25 @@ def test_without_a_part_near_duplicates_are_one_and_a_warning_says_so(tmp_path: 
     assert len(dataset.parts) == PARTS
     (warning,) = dataset.warnings
     assert f"{PARTS + 1} pictures were taken for {PARTS} parts" in warning
+
+
+def test_training_looks_for_copies_also_where_a_table_names_the_parts(tmp_path: Path) -> None:
+    root = tmp_path / "welds"
+    rows = ["image,part,label"]
+    for number in range(PARTS):
+        save(root, f"{number:02d}.png", weld(number))
+        rows.append(f"{number:02d}.png,P{number:02d},{'good' if number % 2 else 'crack'}")
+    save(root, "copy.png", weld(3))
+    (root / "index.csv").write_text("\n".join([*rows, "copy.png,P99,good"]) + "\n")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "few"\nversion = "1"\narchitecture = "cells"\n'
+        "[input]\nwidth = 32\nheight = 32\nchannels = 1\n[fit]\nsteps = 1\nbatch = 4\nchecks = 1\n"
+    )
+    said: list[str] = []
+    train(recipe, root, tmp_path / "out", progress=said.append)
+    (warning,) = [line for line in said if "near-duplicate" in line]
+    assert "copy.png" in warning
 
 
 @pytest.mark.skipif(not WELDS.is_dir(), reason="the data folder is absent")
