@@ -26,8 +26,11 @@ def card(
     weights: str,
     precision: str,
     seconds: float,
+    promised: str = "",
+    novelty: bool = False,
 ) -> str:
-    """Markdown."""
+    """Markdown. ``promised`` is what was promised of the thresholds on validation parts,
+    ``novelty`` whether the package says how unusual a point is."""
     description = dataset.description
     sections = [
         f"# {recipe.name} {recipe.version}",
@@ -84,11 +87,18 @@ def card(
             f" {calibration.good_shift:+.4f}; OK from {limits.ok_min:.6f}, NOK from"
             f" {limits.nok_min:.6f}, REVIEW between."
         ),
+        *([f"On validation parts: {promised}"] if promised else []),
         "## What it does not see",
         (
             "Parts of other designs, other cameras, lamps and magnifications than in the data above"
-            " are unknown to it, and it does not notice that they are. Its rates hold for pictures"
-            " like those of the test parts and for nothing else."
+            " are unknown to it, "
+            + (
+                "and it sends a point to a person only where it looks much more unusual than good"
+                " ones do"
+                if novelty
+                else "and it does not notice that they are"
+            )
+            + ". Its rates hold for pictures like those of the test parts and for nothing else."
         ),
         f"Test parts: {_listed(split.test)}.",
         f"Validation parts: {_listed(split.validation)}.",
@@ -124,7 +134,7 @@ def _how(recipe: Recipe, weights: str, precision: str, seconds: float) -> str:
         f"Architecture `{recipe.architecture}`, "
         + (f"starting from {weights}." if weights else "trained from nothing but this data."),
         (
-            f"{recipe.fit.steps} steps of {recipe.fit.batch} crops in {precision}, seed"
+            f"{_length(recipe)} of {recipe.fit.batch} crops in {precision}, seed"
             f" {recipe.seed}; {seconds:.0f} s in all."
         ),
     ]
@@ -141,6 +151,12 @@ def _how(recipe: Recipe, weights: str, precision: str, seconds: float) -> str:
             " defect. None is in validation or test."
         )
     return " ".join(said)
+
+
+def _length(recipe: Recipe) -> str:
+    if recipe.fit.steps is not None:
+        return f"{recipe.fit.steps} steps"
+    return f"{recipe.fit.epochs:g} epochs in batches"
 
 
 def _table(evaluation: Evaluation) -> str:

@@ -373,6 +373,8 @@ def finish(
         weights=weights,
         precision=draft.precision,
         seconds=seconds,
+        promised=draft.promised,
+        novelty=draft.ood_max is not None,
     )
     (out_dir / CARD).write_text(text, "utf-8")
     metrics: dict[str, object] = {"validation": _figures(validation)}

@@ -179,6 +179,22 @@ def test_a_finished_training_leaves_figures_and_no_state(data: Path, tmp_path: P
         assert name in written
 
 
+def test_the_card_says_how_long_it_was_and_what_is_promised(data: Path, tmp_path: Path) -> None:
+    file = recipe(tmp_path)
+    text = file.read_text().replace("steps = 8", "epochs = 1.5")
+    file.write_text(f"{text}\n[promise]\nlimit = 0.1\n\n[export]\nint8 = true\n")
+    said: list[str] = []
+    train(file, data, tmp_path / "out", part=r"(P\d+)_", progress=said.append)
+    card = (tmp_path / "out" / "CARD.md").read_text()
+    assert "1.5 epochs in batches of 8 crops" in card
+    assert "An escape rate of 10 % is not proven with 95 % confidence" in card
+    assert "escape rate of 10 %" in open_package(tmp_path / "out").policy.why
+    report = (tmp_path / "out.report" / "report.html").read_text()
+    assert "An escape rate of 10 % is not proven" in report
+    # Sixteen parts leave nothing for the ranges of an 8-bit graph.
+    assert any(line.startswith("warning: no 8-bit graph") for line in said)
+
+
 def test_training_stops_where_validation_gets_no_better_and_keeps_the_best(
     data: Path, tmp_path: Path
 ) -> None:
