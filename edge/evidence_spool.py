@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from inspection.durable import sync_folder
 from inspection.errors import OutboxError
 from inspection.wire import MIB
 
@@ -62,7 +63,7 @@ class EvidenceSpool:
                     kept = Kept(match[1], match[2], status.st_size)
                     found.append((status.st_mtime_ns, kept))
             # A name that a process made and did not live to sync is about to be relied on.
-            self._sync_folder()
+            sync_folder(self._directory)
         except OSError as error:
             raise OutboxError(f"evidence {directory}: {error}: check the disk") from error
         found.sort()
@@ -92,7 +93,7 @@ class EvidenceSpool:
                 os.utime(file.fileno(), ns=(stamp, stamp))
                 os.fsync(file.fileno())
             unfinished.replace(path)
-            self._sync_folder()
+            sync_folder(self._directory)
         except OSError as error:
             for leftover in (unfinished, path):
                 with contextlib.suppress(OSError):
@@ -149,10 +150,3 @@ class EvidenceSpool:
 
     def _path(self, kept: Kept) -> Path:
         return self._directory / f"{kept.sha256}.{kept.media_type}"
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

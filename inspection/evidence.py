@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from inspection.durable import sync_folder
 from inspection.errors import StoreError
 
 
@@ -44,8 +45,8 @@ class EvidenceStore:
             self._files.mv(aside, path)
             if isinstance(self._files, LocalFileSystem):
                 # A name is durable only when its folder is, and a new folder when its parent is.
-                _sync_folder(f"{self._root}/{sha256[:2]}")
-                _sync_folder(self._root)
+                sync_folder(f"{self._root}/{sha256[:2]}")
+                sync_folder(self._root)
         except OSError as error:
             raise StoreError(f"evidence cannot be stored in {self._root}: {error}") from None
 
@@ -56,11 +57,3 @@ class EvidenceStore:
         except OSError:
             return None
         return data if hashlib.sha256(data).hexdigest() == sha256 else None
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -31,6 +31,7 @@ import msgspec
 from msgspec import Struct
 
 from inspection.clock import Clock, SystemClock
+from inspection.durable import sync_folder
 from inspection.errors import ConfigurationError, DataError, PackageError
 from inspection.messages import Verdict
 from inspection.package import POLICY, Package, open_package, released
@@ -239,7 +240,7 @@ def replace_policy(
                 draft.replace(package / POLICY)
             finally:
                 draft.unlink(missing_ok=True)
-            _sync_folder(package)
+            sync_folder(package)
     except OSError as error:
         place = error.filename or package
         raise PackageError(f"{place}: cannot be written: {error.strerror}") from None
@@ -271,7 +272,7 @@ def _keep(folder: Path, version: int, raw: bytes) -> None:
     draft = folder / f".{version}.{os.getpid()}.kept"
     _write(draft, raw)
     draft.replace(path)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _write(path: Path, raw: bytes) -> None:
@@ -280,15 +281,6 @@ def _write(path: Path, raw: bytes) -> None:
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is durable once its folder is."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _file_of(version: int) -> str:

@@ -35,6 +35,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from inspection.durable import sync_folder
 from inspection.errors import PackageError, RegistryError
 from inspection.messages import ModelRef, Sha256
 from inspection.package import (
@@ -519,7 +520,7 @@ class _Files:
             aside = path.with_name(f".{path.name}.part")
             _write(aside, data)
             os.replace(aside, path)  # noqa: PTH105 - as the tests of power cuts name it
-            _sync(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise RegistryError(f"{self._url}/{name}: cannot be written: {error}") from None
 
@@ -550,10 +551,10 @@ class _Files:
                 (aside / file).parent.mkdir(parents=True, exist_ok=True)
                 _write(aside / file, data)
             for folder in [*(p for p in aside.rglob("*") if p.is_dir()), aside]:
-                _sync(folder)
+                sync_folder(folder)
             os.replace(aside, target)  # noqa: PTH105
-            _sync(target.parent)
-            _sync(target.parent.parent)
+            sync_folder(target.parent)
+            sync_folder(target.parent.parent)
         except OSError as error:
             raise RegistryError(f"{self._url}/{name}: cannot be written: {error}") from None
 
@@ -577,11 +578,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -356,6 +356,14 @@ def tile(
     return tuple(points)
 
 
+def whole(frame: Frame, label: str) -> LabelledPoint:
+    """A picture that is one point."""
+    height, width = frame.shape[:2]
+    return LabelledPoint(
+        "whole", Region(left_px=0, top_px=0, width_px=width, height_px=height), label
+    )
+
+
 def count_labels(pictures: Iterable[Picture]) -> Counter[str | None]:
     """Points by label; None counts those apart."""
     return Counter(

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,47 +23,18 @@ from circuit_boards import commit
 
 from inspection.package import open_package
 from inspection.runtimes import load
-from inspection.training.data import Dataset, read_dataset
+from inspection.training.data import folds as folds_by_part
+from inspection.training.data import read_dataset
 from inspection.training.discover import describe
 from inspection.training.duplicates import join_twins
 from inspection.training.evaluate import judge_pictures
 from inspection.training.fit import train
+from inspection.training.parity import auroc
 
 BASELINE = Path(__file__).parents[2] / "models" / "baseline" / "recipe.toml"
 ESCAPES = 0.05
 
 Array = npt.NDArray[np.float64]
-
-
-def folds_of(dataset: Dataset, count: int, seed: int) -> list[tuple[str, ...]]:
-    """Parts in so many folds, each class spread over them as its parts allow; parts that show the
-    same are in one fold."""
-    kinds: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    labels: defaultdict[str, set[str]] = defaultdict(set)
-    for picture in dataset.pictures:
-        leader = dataset.together.get(picture.part, picture.part)
-        labels[leader] |= {str(point.label) for point in picture.points}
-    for part in sorted(labels):
-        kinds[tuple(sorted(labels[part]))].append(part)
-    rng = random.Random(seed)
-    order = []
-    for kind in sorted(kinds):
-        rng.shuffle(kinds[kind])
-        order += kinds[kind]
-    with_leader: defaultdict[str, list[str]] = defaultdict(list)
-    for part in dataset.parts:
-        with_leader[dataset.together.get(part, part)].append(part)
-    return [
-        tuple(part for leader in order[k::count] for part in with_leader[leader])
-        for k in range(count)
-    ]
-
-
-def auroc(good: Array, bad: Array) -> float:
-    """Share of pairs in which the defect has the higher score; ties count half."""
-    order = np.sort(good)
-    below = np.searchsorted(order, bad, "left") + np.searchsorted(order, bad, "right")
-    return float(below.mean() / 2 / len(good))
 
 
 def overkill_at(good: Array, bad: Array, escapes: float) -> float:
@@ -85,7 +54,7 @@ def run(
     scores: dict[tuple[str, str, str], float] = {}
     labels: dict[tuple[str, str, str], str | None] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for k, parts in enumerate(folds_of(dataset, folds, seed=0)):
+        for k, parts in enumerate(folds_by_part(dataset, folds)):
             begun = time.monotonic()
             out = Path(scratch) / f"fold-{k}"
             train(
@@ -100,6 +69,9 @@ def run(
             seconds.append(time.monotonic() - begun)
     good = np.array([s for place, s in scores.items() if labels[place] == ok_class])
     bad = np.array([s for place, s in scores.items() if labels[place] != ok_class])
+    area = (
+        auroc(np.concatenate([good, bad]), np.repeat([False, True], [len(good), len(bad)])) or 0.0
+    )
     return {
         "claim": f"fine-tuning, {name}",
         "commit": commit(),
@@ -107,7 +79,7 @@ def run(
         "parts": len(dataset.parts),
         "good": len(good),
         "defects": len(bad),
-        "auroc": round(auroc(good, bad), 4),
+        "auroc": round(area, 4),
         "overkill_at_5_percent_escapes": round(overkill_at(good, bad, ESCAPES), 4),
         "seconds_a_fold": [round(s) for s in seconds],
     }, scores

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from inspection.errors import DataError
 from inspection.imaging import Frame
-from inspection.messages import Region
 from inspection.training.data import (
     Box,
     Dataset,
-    LabelledPoint,
     Picture,
     part_and_group,
     tile,
+    whole,
 )
 
 OUTSIDE_PX = 2.0
@@ -53,7 +52,6 @@ def add_picture(dataset: Dataset, path: Path, frame: Frame, boxes: Sequence[Box]
     else:
         worst = max(defects, key=lambda box: ranks[box.label], default=None)  # of equals the first
         label = description.ok_class if worst is None else worst.label
-        region = Region(left_px=0, top_px=0, width_px=width, height_px=height)
-        points = (LabelledPoint("whole", region, label),)
+        points = (whole(frame, label),)
     part, group = part_and_group(dataset, path)
     dataset.pictures.append(Picture(path, part, group, points, defects))

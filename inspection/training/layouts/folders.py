@@ -8,14 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from inspection.errors import DataError
-from inspection.messages import Region
 from inspection.training.data import (
     Dataset,
-    LabelledPoint,
     Picture,
     part_and_group,
     pictures_below,
     readable,
+    whole,
 )
 from inspection.training.recipe import DatasetDescription
 
@@ -52,8 +51,5 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
         part, group = part_and_group(dataset, path)
         frame = readable(dataset, path)
         if frame is not None:
-            height, width = frame.shape[:2]
-            region = Region(left_px=0, top_px=0, width_px=width, height_px=height)
-            point = LabelledPoint("whole", region, label)
-            dataset.pictures.append(Picture(path, part, group, (point,)))
+            dataset.pictures.append(Picture(path, part, group, (whole(frame, label),)))
     return dataset

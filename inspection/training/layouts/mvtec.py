@@ -10,14 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from inspection.errors import DataError
-from inspection.messages import Region
 from inspection.training.data import (
     Dataset,
-    LabelledPoint,
     Picture,
     part_and_group,
     pictures_below,
     readable,
+    whole,
 )
 from inspection.training.recipe import DatasetDescription
 
@@ -49,10 +48,7 @@ def read(description: DatasetDescription, root: Path) -> Dataset:
                     mask = None
                 elif pixels.shape[:2] != frame.shape[:2]:
                     raise DataError(f"{mask}: its size is not that of {path}: draw it again")
-            height, width = frame.shape[:2]
-            region = Region(left_px=0, top_px=0, width_px=width, height_px=height)
-            point = LabelledPoint("whole", region, label)
-            dataset.pictures.append(Picture(path, part, group, (point,), mask=mask))
+            dataset.pictures.append(Picture(path, part, group, (whole(frame, label),), mask=mask))
     return dataset
 
 
