@@ -7,7 +7,9 @@ the data set (which is what all its parts have in common) was taken away, and th
 in its local detail once the shift between both is undone (phase correlation: Kuglin and Hines,
 1975). There the different welds reach 0.79 and copies lie at 0.9 and above; `ALIKE` is between.
 
-Of pictures without any detail nothing can be said; they are like none.
+Of pictures without any detail nothing can be said; they are like none. Nor are those of a single
+edge or of parallel lines, which are like every other edge: a picture whose detail is as like itself
+a few pixels further on must agree with another that much better (`_demanded`).
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ FLOOR = 1.0
 """Grey levels of contrast below which detail is taken for noise."""
 ALIKE = 0.85
 COARSE_ALIKE = 0.3
+STEP_PX = 4
+SAME_ALONG = 0.9
+"""From this likeness of a picture to itself, moved, on it is nothing but lines of one direction."""
 CANDIDATES = 6
 """Neighbours of each picture that are looked at closely; longer chains are joined link by link."""
 LARGEST_SHIFT = 0.15
 BLOCK = 2048
-ENOUGH = 0.02
+ENOUGH = 0.1
 """Of its pixels, this share must have any detail for a picture to be compared."""
 
 Floats = npt.NDArray[np.float32]
@@ -70,6 +75,7 @@ def near_duplicates(looks: Sequence[Look]) -> list[Pair]:
     seconds for 1,300 pictures; of a crowd of equals each is paired with the first."""
     pairs: dict[tuple[int, int], float] = {}
     details = [_detail(look.thumbnail) for look in looks]
+    demanded = [_demanded(detail) for detail in details]
     first_with: dict[bytes, int] = {}
     distinct = []
     for number, look in enumerate(looks):
@@ -84,7 +90,7 @@ def near_duplicates(looks: Sequence[Look]) -> list[Pair]:
         a, b = distinct[one], distinct[other]
         key = (min(a, b), max(a, b))
         likeness = _likeness(details[a], _turned(details[b], turn))
-        if likeness >= ALIKE:
+        if likeness >= max(demanded[a], demanded[b]):
             pairs[key] = max(pairs.get(key, 0.0), likeness)
     return [Pair(*key, likeness) for key, likeness in sorted(pairs.items())]
 
@@ -131,6 +137,24 @@ def _coarse(thumbnail: npt.NDArray[np.uint8]) -> Floats:
     small = small.astype(np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), COARSE_PX / 8)
     return np.asarray(small / max(float(small.std()), FLOOR), np.float32)
+
+
+def _demanded(detail: Floats) -> float:
+    """How alike another picture must be to show the same: more, the more this one is like itself
+    moved by `STEP_PX`, and never where it is so like itself that a place cannot be told (the
+    aperture problem: Marr and Ullman, 1981)."""
+    own = 0.0
+    for down, right in (
+        (0, STEP_PX),
+        (STEP_PX, 0),
+        (STEP_PX - 1, STEP_PX - 1),
+        (STEP_PX - 1, 1 - STEP_PX),
+    ):
+        left = detail[down:, max(right, 0) : SIDE_PX + min(right, 0)]
+        moved = detail[: SIDE_PX - down, max(-right, 0) : SIDE_PX - max(right, 0)]
+        norm = float(np.linalg.norm(left) * np.linalg.norm(moved))
+        own = max(own, float((left * moved).sum()) / max(norm, 1e-6))
+    return max(ALIKE, (1 + own) / 2) if own < SAME_ALONG else 2.0
 
 
 def _unit(pictures: Floats) -> Floats:

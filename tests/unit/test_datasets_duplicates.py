@@ -89,6 +89,21 @@ def test_pictures_without_detail_are_like_none() -> None:
     assert pairs(flat, flat.copy(), flat + 1) == []
 
 
+def test_edges_and_stripes_are_not_taken_for_one_another() -> None:
+    """The circuit boards: a crop with one straight edge is like every other such crop."""
+    rng = np.random.default_rng(4)
+    frames = []
+    for _ in range(12):
+        lying = np.full((72, 72), 20, np.uint8)
+        lying[int(rng.integers(8, 64)) :] = 230
+        striped = np.full((72, 72), 20, np.uint8)
+        first, second = sorted(int(x) for x in rng.integers(8, 64, 2))
+        striped[:, first : second + 3] = 230
+        frames += [lying, lying.T.copy(), striped]
+    looks = [look_at(frame, bytes([number])) for number, frame in enumerate(frames)]
+    assert near_duplicates(looks) == []
+
+
 def test_equal_files_are_found_however_many() -> None:
     assert pairs(part(0), part(1), part(0), part(0)) == [(0, 2), (0, 3)]
 
