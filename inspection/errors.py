@@ -14,6 +14,7 @@
     ├── WireError            bytes from a peer that are no message; the peer is told, nothing stops
     │   ├── TooLarge
     │   └── WrongProtocol
+    ├── NotAuthorised        nobody the station knows, or not with the role that is needed
     ├── StoreError           the store cannot promise durability: stop answering OK
     └── OutboxError          the outbox cannot promise durability: stop judging
 
@@ -106,6 +107,10 @@ class TooLarge(WireError):
 
 class WrongProtocol(WireError):
     """A message of a protocol version this side does not speak."""
+
+
+class NotAuthorised(InspectionError):
+    """A person is not known to the station, or may not do this."""
 
 
 class StoreError(InspectionError):

@@ -29,6 +29,7 @@ from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity,
 from inspection.plan import Plan, decode_plan, encode_plan
 from inspection.store import schema
 from inspection.store.database import open_for_writing
+from inspection.store.people import Basis, PeopleTables
 from inspection.wire import RECORD
 
 ALL_VIEWS = "*"
@@ -55,6 +56,7 @@ class StoredRecord:
     late: bool
     answer: ViewResult | None
     entries: frozenset[Entry] | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,10 @@ class RunFacts:
     plan_name: str
     plan_hash: str
     planned: int
+    plc: str = ""
 
 
-class Store:
+class Store(PeopleTables):
     """One station's records in one SQLite file.
 
     Raises `StoreError` where the file belongs to another station, has another schema version, is
@@ -363,8 +366,11 @@ class Store:
         if not moved.rowcount:
             self._insert(table, outbox_id=outbox, edge_id=edge, committed=committed)
 
-    def add_verdict(self, run: str, verdict: RunVerdict, balance: Balance) -> StoredVerdict:
-        """A verdict on a run, numbered higher than every verdict before it.
+    def add_verdict(
+        self, run: str, verdict: RunVerdict, balance: Balance, basis: Basis | None = None
+    ) -> StoredVerdict:
+        """A verdict on a run, numbered higher than every verdict before it; ``basis`` where it
+        rests on more than the records of this run.
 
         The run's chain of records is recomputed from the bytes on disk first; where it does not
         hold, the verdict is HOLD whatever the ledger says, and an event tells why.
@@ -397,6 +403,8 @@ class Store:
         }
         self._db.execute(table.insert(), {**row, "seal": _seal(before and before.seal, row)})
         self._heads.pop(run, None)
+        if basis is not None:
+            self.add_basis(row["verdict_seq"], run, basis)
         return StoredVerdict(row["verdict_seq"], run, verdict, balance)
 
     def check_chain(self, run: str) -> str | None:
@@ -542,6 +550,7 @@ class Store:
                 schema.plan.c.name,
                 schema.plan.c.plan_hash,
                 schema.run.c.planned,
+                schema.run.c.plc_id,
             )
             .join_from(schema.run, schema.plan)
             .where(schema.run.c.run_id == run)
@@ -674,6 +683,7 @@ class Store:
                 entries=(
                     None if row.number in unreadable else frozenset(entries.get(row.number, ()))
                 ),
+                number=row.number,
             )
             for row in self._db.execute(
                 sa.select(schema.record)
