@@ -218,6 +218,27 @@ def check_parity(
     )
 
 
+def ood_difference(
+    network: nn.Module, classes: int, novelty: Novelty, crops: Frame, said: Outputs
+) -> float:
+    """By which share (from a score of 1 on) a graph's out-of-distribution scores of these crops
+    differ at most from what the fitted novelty says of the network; infinite where it is none."""
+    look = with_embedding(network.to("cpu").eval(), classes)
+    if look is None or said.ood is None:
+        return float("inf")
+    wanted = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), BATCH):
+            some = torch.from_numpy(crops[start : start + BATCH]).permute(0, 3, 1, 2).float()
+            wanted.append(novelty.distances(_array(look(some)[1])))
+    share = _ood_shares(said.ood.astype(np.float64), np.concatenate(wanted))
+    return float(share.max()) if np.isfinite(share).all() else float("inf")
+
+
+def _ood_shares(said: Array, wanted: Array) -> Array:
+    return np.abs(said - wanted) / np.maximum(wanted, 1.0)
+
+
 def _check_input(package: Package, spec: CropSpec) -> None:
     wanted = crop_spec(package)
     if wanted != spec:
@@ -303,7 +324,7 @@ def _check_scores(
     if wanted is not None:
         if unusual is None:
             raise DataError(f"{out_dir / MODEL}: wrong export, no out-of-distribution score")
-        share = np.abs(unusual - wanted) / np.maximum(wanted, 1.0)
+        share = _ood_shares(unusual, wanted)
         if not (share <= OOD_LIMIT).all():
             raise DataError(
                 f"{out_dir / MODEL}: wrong export, the out-of-distribution score differs from what"
