@@ -42,6 +42,9 @@ OOD_LIMIT = 1e-2
 """How far an out-of-distribution score may differ, as a share of it from 1 on: it is a sum of
 thousands of squares in float32."""
 AUROC_LIMIT = 0.003
+FEWEST = 30
+"""Good and defective test points, each, that 8 bits are compared on: with fewer the bounds they
+must stay inside are so wide (above 9.5 % with no error) that they would always pass."""
 BATCH = 50
 LISTED = 100
 """Turned verdicts that are listed one by one; all are counted."""
@@ -413,6 +416,9 @@ def _against(fp32: GraphFigures, int8: GraphFigures) -> list[str]:
     why = []
     if fp32.auroc is None or int8.auroc is None:
         return ["the test has not both good and defective points: nothing shows what 8 bits cost"]
+    for what, found in (("defective", int8.escapes), ("good", int8.overkill)):
+        if found.trials < FEWEST:
+            why.append(f"only {found.trials} {what} test points, {FEWEST} are needed to compare")
     if int8.escapes.errors / int8.escapes.trials > fp32.escapes.upper:
         why.append(
             f"escapes {int8.escapes.errors} of {int8.escapes.trials}, above fp32's bound"
