@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     clock = SystemClock()
     store = Store(database_of(config.directory), config.file.station, clock)
     try:
-        service = Service(config.file.listen)
+        service = Service(config.file.listen, config.keys)
         try:
             station = Station(
                 station_id=config.file.station,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,9 @@ import msgspec
 from inspection import messages as m
 from inspection import wire
 from inspection.clock import Clock
-from inspection.errors import StoreError, TooLarge, WireError, WrongProtocol
+from inspection.errors import NotAuthorised, StoreError, TooLarge, WireError, WrongProtocol
 from inspection.evidence import EvidenceStore
+from inspection.keys import Allowed
 from inspection.ledger import (
     Abandoned,
     AnswersConflict,
@@ -45,6 +47,7 @@ from inspection.log import get_logger
 from inspection.messages import Fault, Reason, RunVerdict, Verdict
 from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
+from inspection.station.identity import why_impostor
 from inspection.store import Store
 from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
 
@@ -123,6 +126,11 @@ class Station:
         self._store_fault = ""
         self._refused_frames = 0
         self._told: set[str] = set()
+        self._sender: Allowed | None = None
+        """Whose key the frame in hand came under; None on a socket without keys."""
+        self._impostures: Counter[str] = Counter()
+        self._cut: set[tuple[str, bytes]] = set()
+        self._reports: list[tuple[str, str]] = []
         self._out: list[Sent] = []
         self._ledger = Ledger()
         self._now_ns = clock.monotonic_ns()
@@ -131,23 +139,35 @@ class Station:
 
     # -------------------------------------------------------------------------- the outside
 
-    def work(self, frames: Iterable[tuple[str, bytes, bytes]]) -> list[Sent]:
+    def work(
+        self,
+        frames: Iterable[tuple[str, bytes, bytes]],
+        senders: Sequence[Allowed | None] = (),
+    ) -> list[Sent]:
         """Deal with frames, (socket, peer, frame) each, and with the time that has passed.
+        ``senders`` says under whose key each came; without it they came under none.
 
         Returns what to send, all of it true and durable. Never raises for what a peer sent.
         """
         frames = list(frames)
+        senders = senders or [None] * len(frames)
         self._now_ns = self._clock.monotonic_ns()
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
-        pictures = [self._put_evidence(p, f) for s, p, f in frames if s == "evidence"]
+        pictures = [
+            self._put_evidence(peer, frame, sender)
+            for (socket, peer, frame), sender in zip(frames, senders, strict=True)
+            if socket == "evidence"
+        ]
         try:
             with self._store.transaction():
                 # First what is overdue, so that nothing late is mistaken for something in time.
                 self._do(Tick())
-                for socket, peer, frame in frames:
+                self._write_reports()
+                for (socket, peer, frame), sender in zip(frames, senders, strict=True):
                     if socket != "evidence":
+                        self._sender = sender
                         self._one(socket, peer, frame)
                 for peer, picture in pictures:
                     self._record_evidence(peer, picture)
@@ -156,6 +176,15 @@ class Station:
             self._break(error)
             return self._while_broken(frames)
         return self._out
+
+    def cut(self, socket: str, peer: bytes) -> None:
+        """A peer whose key was revoked is no longer connected, whatever it still sends."""
+        self._cut.add((socket, peer))
+
+    def report(self, kind: str, text: str) -> None:
+        """An event of the sockets, to be on record with the next transaction."""
+        if len(self._reports) < 100:
+            self._reports.append((kind, text))
 
     def wait_ns(self) -> int:
         """How long nothing needs to be done, unless a frame comes in."""
@@ -372,6 +401,9 @@ class Station:
         except WireError as error:
             self._refuse_frame(socket, peer, error)
             return
+        if text := self._impostor(peer, message):
+            self._refuse_impostor(socket, peer, getattr(message, "seq", 0), text)
+            return
         match message:
             case m.Hello():
                 self._hello(peer, message)
@@ -412,6 +444,30 @@ class Station:
             else m.Refused(fault=fault, text=text)
         )
         self._say(socket, peer, refusal)
+
+    def _impostor(self, peer: bytes, message: Any) -> str:
+        session = next((s for s in self._sessions.values() if s.peer == peer), None)
+        return why_impostor(message, self._sender, session.hello.edge if session else None)
+
+    def _refuse_impostor(self, socket: str, peer: bytes, seq: int, text: str) -> None:
+        """A key that speaks for somebody else: told, counted, and the first and every thousandth
+        time written down."""
+        who = self._sender.id if self._sender is not None else ""
+        count = self._impostures[who]
+        self._impostures[who] += 1
+        if count % 1000 == 0:
+            self._store.add_event("impostor", f"{text} ({count + 1} in all)" if count else text)
+            self._log.error("impostor refused", socket=socket, text=text)
+        fault = Fault.NOT_AUTHORISED
+        if socket in ("edge", "evidence"):
+            self._say(socket, peer, m.Refused(fault=fault, text=text))
+        else:
+            self._say(socket, peer, m.Refusal(seq=seq, fault=fault, text=text))
+
+    def _write_reports(self) -> None:
+        for kind, text in self._reports:
+            self._store.add_event(kind, text)
+        self._reports.clear()
 
     def _say(self, socket: str, peer: bytes, message: Any) -> None:
         self._out.append((socket, peer, OUTGOING[socket].encode(message)))
@@ -513,12 +569,19 @@ class Station:
     def _watch_edges(self) -> None:
         for edge, session in list(self._sessions.items()):
             silent = self._now_ns - session.last_seen_ns
-            if silent > self._edge_timeout_ns:
+            revoked = ("edge", session.peer) in self._cut
+            if silent > self._edge_timeout_ns or revoked:
                 del self._sessions[edge]
                 text = f"edge {edge} has been silent for {silent / SECOND_NS:.1f} s"
+                if revoked:
+                    text = f"the key of edge {edge} was revoked"
                 self._store.add_event("edge_lost", text)
                 self._log.warning("edge lost", edge=edge)
                 self._do(EdgeGone(edge))
+        for plc, peer in list(self._plc_peers.items()):
+            if ("plc", peer) in self._cut:
+                del self._plc_peers[plc]
+        self._cut.clear()
 
     def _results(self, peer: bytes, results: m.Results) -> None:
         session = self._session_of(peer, results.nonce)
@@ -615,11 +678,16 @@ class Station:
         self._store.add_event(kind, f"edge {edge}, record {seq}: {text}")
         self._log.warning("record quarantined", edge=edge, seq=seq, kind=kind, text=text)
 
-    def _put_evidence(self, peer: bytes, frame: bytes) -> tuple[bytes, m.Evidence | Exception]:
+    def _put_evidence(
+        self, peer: bytes, frame: bytes, sender: Allowed | None
+    ) -> tuple[bytes, m.Evidence | Exception]:
         """A picture into its folder, before and outside the transaction that says so: a slow disk
         for pictures must not hold up results."""
         try:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
+            if text := why_impostor(evidence, sender, None):
+                self._sender = sender
+                return peer, NotAuthorised(text)
             self._evidence.put(evidence.sha256, evidence.data)
         except (WireError, StoreError) as error:
             return peer, error
@@ -628,6 +696,8 @@ class Station:
     def _record_evidence(self, peer: bytes, picture: m.Evidence | Exception) -> None:
         if isinstance(picture, WireError):
             self._refuse_frame("evidence", peer, picture)
+        elif isinstance(picture, NotAuthorised):
+            self._refuse_impostor("evidence", peer, 0, str(picture))
         elif isinstance(picture, m.Evidence):
             self._store.add_evidence(
                 picture.sha256, picture.edge, picture.media_type, len(picture.data)
