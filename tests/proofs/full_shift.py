@@ -488,7 +488,8 @@ def examine(
     path: Path, parts: Sequence[str], planned: int, reports: Sequence[dict[str, Any]]
 ) -> dict[str, int]:
     """Compare every row with what is true, in SQL of its own."""
-    lost = duplicated = false_ok = wrong = 0
+    lost = duplicated = again = false_ok = wrong = 0
+    settled: set[tuple[str, str, int]] = set()
     sent = {report["outbox"]: report["records"] for report in reports}
     seqs: Counter[tuple[str, int]] = Counter()
     said: dict[str, dict[str, str]] = {part: {} for part in parts}
@@ -501,11 +502,13 @@ def examine(
                 "SELECT outbox_id, outbox_seq FROM record WHERE outbox_id IS NOT NULL"
             )
         )
-        for part, point, verdict in database.execute(
-            "SELECT part_id, point_id, result.verdict FROM result JOIN run USING (run_id)"
+        for part, point, attempt, verdict in database.execute(
+            "SELECT part_id, point_id, attempt, result.verdict FROM result JOIN run USING (run_id)"
             " WHERE run_id IN (SELECT run_id FROM verdict)"
         ):
-            duplicated += point in said[part]
+            duplicated += (part, point, attempt) in settled
+            settled.add((part, point, attempt))
+            again += attempt > 1
             said[part][point] = verdict
         verdicts.update(
             database.execute("SELECT part_id, verdict FROM verdict JOIN run USING (run_id)")
@@ -523,7 +526,7 @@ def examine(
         lost += part not in verdicts
         wrong += verdicts.get(part, expected) != expected
         false_ok += verdicts.get(part) == "OK" and expected != "OK"
-    return {"lost": lost, "duplicated": duplicated, "false_ok": false_ok, "wrong": wrong}
+    return {"lost": lost, "duplicated": duplicated, "false_ok": false_ok, "wrong": wrong, "asked_again": again}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
