@@ -15,6 +15,8 @@ import argparse
 import contextlib
 import json
 import os
+import random
+import select
 import signal
 import sqlite3
 import subprocess
@@ -348,20 +350,16 @@ def shift(folder: Path, options: Options) -> dict[str, Any]:
             edges[camera] = _start_edge(folder, camera, line, package, options.rate / len(CAMERAS))
         begun = time.monotonic()
         rss = [_rss_mb(station.pid)]
-        coverage_ms: list[float] = []
         plcs.parts.extend(parts[:-1])
-        done = 0
+        watch = _start_watch(path, options.points)
         while not plcs.idle:
             plcs.turn()
             if station.poll() is not None or any(e.poll() is not None for e in edges.values()):
                 raise SystemExit(f"a process ended\n{line.log('station')[-3000:]}")
-            if len(plcs.verdicts) >= done + max(1, options.bodies // 30):
-                done = len(plcs.verdicts)
-                run = next(iter(plcs.verdicts))
-                coverage_ms.append(_coverage_ms(path, run, options.points))
         seconds = time.monotonic() - begun
         results = (options.bodies - 1) * options.points
         rss.append(_rss_mb(station.pid))
+        coverage_ms = json.loads(watch.communicate(b"")[0])
         # The last body is half done when the station dies.
         plcs.parts.append(parts[-1])
         while plcs.parts or not _has_rows(path, parts[-1]):
@@ -377,7 +375,6 @@ def shift(folder: Path, options: Options) -> dict[str, Any]:
         startup = _until_alive(again, station) - killed
         again.close()
         _until_verdict(path, parts[-1])
-        coverage_ms += [_coverage_ms(path, run, options.points) for run in list(in_time)[-20:]]
         for process in edges.values():
             process.terminate()
         for process in edges.values():
@@ -466,15 +463,35 @@ def _has_rows(path: Path, part: str) -> bool:
     return any(run.balance.open < run.balance.planned for run in Reader(path).runs(part=part))
 
 
-def _coverage_ms(path: Path, run: str, planned: int) -> float:
+def _start_watch(path: Path, planned: int) -> subprocess.Popen[bytes]:
+    """A page that looks at bodies while the shift runs, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, __file__, "--watch", str(path), "--points", str(planned)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def watch(path: Path, planned: int) -> int:
+    """Ask for the coverage of some body now and then, until told to stop; print the times."""
     reader = Reader(path)
-    reader.coverage(run)  # a page keeps its reader, which knows its plans
-    begun = time.perf_counter()
-    covered = reader.coverage(run)
-    took = (time.perf_counter() - begun) * 1000
-    if covered is None or covered.missing or covered.balance.planned != planned:
-        raise SystemExit(f"run {run} is not covered: {covered}")
-    return took
+    took: list[float] = []
+    dice = random.Random(7)
+    while True:
+        if select.select([sys.stdin], [], [], 0.2)[0]:
+            break
+        closed = [run.run for run in reader.runs(limit=20) if run.verdict is not None]
+        if not closed:
+            continue
+        run = dice.choice(closed)
+        begun = time.perf_counter()
+        covered = reader.coverage(run)
+        took.append((time.perf_counter() - begun) * 1000)
+        if covered is None or covered.missing or covered.balance.planned != planned:
+            raise SystemExit(f"run {run} is not covered: {covered}")
+    print(json.dumps(took))
+    return 0
 
 
 def _rss_mb(pid: int) -> float:
@@ -540,11 +557,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     for name in ("edge", "endpoint"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    for name in ("package", "folder"):
+    for name in ("package", "folder", "watch"):
         parser.add_argument(f"--{name}", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.edge:
         return run_edge(given.edge, given.endpoint, given.package, given.folder, given.rate)
+    if given.watch is not None:
+        return watch(given.watch, given.points)
     options = Options(
         given.bodies, given.points, rate=given.rate, open_bodies=given.open, profile=given.profile
     )
