@@ -23,6 +23,10 @@ from inspection.station.station import Station
 BUNCH = 256
 """Frames taken from the sockets before what they ask for is committed."""
 
+BUNCH_BYTES = 256 * wire.KIB
+"""... or so many bytes of them: a commit must not take so long that its peers think they were not
+heard, nor that a verdict is late."""
+
 EVIDENCE_BUNCH = 1
 """Pictures taken between two bunches of results: they come second."""
 
@@ -122,7 +126,10 @@ class Service:
         senders: list[Allowed | None] = []
         for name, socket in self._sockets.items():
             bunch = EVIDENCE_BUNCH if name == "evidence" else BUNCH
+            size = 0
             for _ in range(bunch):
+                if size > BUNCH_BYTES:
+                    break
                 try:
                     if self._gate is None:
                         sender = None
@@ -135,6 +142,7 @@ class Service:
                             continue
                 except zmq.Again:
                     break
+                size += sum(map(len, frames))
                 # A message of several frames is no message of ours; an empty one is none either.
                 taken.append((name, peer, frames[0] if len(frames) == 1 else b""))
                 senders.append(sender)

@@ -57,6 +57,9 @@ CREDIT = 256
 REPEAT_ORDER_NS = 1_000_000_000
 """An order that is neither answered nor in hand after so long was lost on the way."""
 
+REMEMBERED_TASKS = 5000
+"""Views whose tasks are kept ready."""
+
 SECOND_NS = 1_000_000_000
 
 LARGEST_STEP = 1_000_000
@@ -108,6 +111,7 @@ class Station:
         self.station_id = station_id
         self._plans = plans
         self._released = released
+        self._tasks: dict[tuple[str, str], tuple[m.PointTask, ...]] = {}
         self._needs = [
             (view.camera, sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}))
             for plan in plans.values()
@@ -322,12 +326,10 @@ class Station:
         self._store.add_order(order.run, order.view, order.attempt, order.edge)
         plan = self._ledger.plan(order.run)
         view = plan.view(order.view)
-        wanted = set(order.points)
-        tasks = tuple(
-            m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
-            for p in plan.points_of(order.view)
-            if p.id in wanted
-        )
+        tasks = self._tasks_of(plan, order.view)
+        if len(tasks) != len(order.points):
+            wanted = set(order.points)
+            tasks = tuple(task for task in tasks if task.point in wanted)
         message = m.Order(
             run=order.run,
             part=self._ledger.part(order.run),
@@ -349,6 +351,18 @@ class Station:
         session = self._sessions[order.edge]
         session.orders[(order.run, order.view, order.attempt)] = (message, self._now_ns)
         self._say("edge", session.peer, message)
+
+    def _tasks_of(self, plan: Plan, view: str) -> tuple[m.PointTask, ...]:
+        """All that a view of a plan may ask for; every run of the plan asks for the same."""
+        tasks = self._tasks.get((plan.hash, view))
+        if tasks is None:
+            if len(self._tasks) > REMEMBERED_TASKS:
+                self._tasks.clear()
+            tasks = self._tasks[plan.hash, view] = tuple(
+                m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
+                for p in plan.points_of(view)
+            )
+        return tasks
 
     def _record_absence(self, absence: RecordAbsence) -> None:
         answer = m.ViewResult(
