@@ -36,6 +36,9 @@ RETRY_S = 0.5
 SILENCE_S = 1.5
 """After so long without a frame the socket is replaced: libzmq never connects one again that has
 had an error of protocol."""
+SILENCE_MAX_S = 6.0
+"""What that time doubles up to while nothing comes: on a slow wire connecting alone takes longer
+than `SILENCE_S`."""
 POLL_S = 0.05
 
 Answer = m.Message
@@ -107,6 +110,7 @@ class SimulatedPlc:
         self._beat_counter = 0
         self._beat_moved = float("-inf")
         self._heard = time.monotonic()
+        self._patience_s = SILENCE_S
         self._station_beat = -1
         self.status: m.Status | None = None
 
@@ -329,8 +333,9 @@ class SimulatedPlc:
         if self._stop_asked:
             raise _Stopped
         now = time.monotonic()
-        if now - self._heard > SILENCE_S:
+        if now - self._heard > self._patience_s:
             self._heard = now
+            self._patience_s = min(2 * self._patience_s, SILENCE_MAX_S)
             self._handshakes.forget(self._socket)
             self._socket.close(linger=0)
             self._socket = self._connect()
@@ -352,7 +357,7 @@ class SimulatedPlc:
             except WireError as error:
                 self._log.warning("frame not understood", text=str(error))
                 continue
-            self._heard = time.monotonic()
+            self._heard, self._patience_s = time.monotonic(), SILENCE_S
             if isinstance(answer, m.Status):
                 if answer.heartbeat != self._station_beat:
                     self._station_beat, self._beat_moved = answer.heartbeat, time.monotonic()
