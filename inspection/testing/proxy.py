@@ -72,19 +72,18 @@ class Proxy:
         self.accepted = 0
         """Connections made so far."""
         self._target = _address(target)
+        self._listener = socket.create_server(_address(listen))
+        self._listener.setblocking(False)
         self._chance = random.Random(seed)  # noqa: S311  jitter is no secret
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.Task[None], socket.socket] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._weather = {direction: _Weather() for direction in Direction}
         self.heal()
-        try:
-            self._server = self._await(asyncio.start_server(self._forward, *_address(listen)))
-        except OSError:
-            self._end_loop()
-            raise
-        host, port = self._server.sockets[0].getsockname()[:2]
+        self._do(lambda: self._loop.add_reader(self._listener, self._accept))
+        host, port = self._listener.getsockname()[:2]
         self.endpoint = f"tcp://{host}:{port}"
         """Where clients connect."""
 
@@ -141,9 +140,7 @@ class Proxy:
         """Cut everything and listen no more."""
         if not self._thread.is_alive():
             return
-        self._do(self._server.close)
-        self.cut()
-        self._await(_cancel_all())
+        self._await(self._hang_up())
         self._end_loop()
 
     def __enter__(self) -> Self:
@@ -168,6 +165,15 @@ class Proxy:
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
+    async def _hang_up(self) -> None:
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        tasks = list(self._clients)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # an aborted connection is closed a turn of the loop later
+
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -188,33 +194,44 @@ class Proxy:
         self._writers.clear()
         return count
 
-    async def _forward(
-        self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
-    ) -> None:
+    def _accept(self) -> None:
+        # Not `asyncio.start_server`, which may lose a connection that it accepts while it closes.
+        with contextlib.suppress(OSError):
+            client, _ = self._listener.accept()
+            client.setblocking(False)
+            task = self._loop.create_task(self._forward(client))
+            self._clients[task] = client
+            task.add_done_callback(lambda done: self._clients.pop(done).close())
+
+    async def _forward(self, client: socket.socket) -> None:
+        writers: set[asyncio.StreamWriter] = set()
+        pumps: list[asyncio.Future[None]] = []
         try:
+            from_client, to_client = await asyncio.open_connection(sock=client)
+            writers.add(to_client)
+            self._writers.add(to_client)
             from_server, to_server = await asyncio.open_connection(*self._target)
-        except OSError:
-            to_client.transport.abort()
-            return
-        self.accepted += 1
-        pair = {to_client, to_server}
-        self._writers |= pair
-        for writer in pair:
-            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        up, down = (self._weather[direction] for direction in Direction)
-        pumps = [
-            asyncio.ensure_future(self._pump(from_client, to_server, up)),
-            asyncio.ensure_future(self._pump(from_server, to_client, down)),
-        ]
-        try:
+            self.accepted += 1
+            writers.add(to_server)
+            if to_client not in self._writers:
+                return  # cut meanwhile
+            self._writers.add(to_server)
+            for writer in writers:
+                connection = writer.get_extra_info("socket")
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            up, down = (self._weather[direction] for direction in Direction)
+            pumps.append(asyncio.ensure_future(self._pump(from_client, to_server, up)))
+            pumps.append(asyncio.ensure_future(self._pump(from_server, to_client, down)))
             # Where one side has gone the other is told; a half-closed connection is of no use here.
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            return  # nobody listens there
         finally:
             for pump in pumps:
                 pump.cancel()
-            for writer in pair:
+            for writer in writers:
                 writer.transport.abort()
-            self._writers -= pair
+            self._writers -= writers
             await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump(
@@ -264,13 +281,6 @@ class Proxy:
             await writer.drain()
             at += len(piece)
             await asyncio.sleep(weather.pause_s + (len(piece) / rate if rate else 0))
-
-
-async def _cancel_all() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _address(endpoint: str) -> tuple[str, int]:
