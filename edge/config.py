@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, Problem
+from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Id
 from inspection.package import MANIFEST
 
@@ -38,6 +39,8 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cameras: Annotated[dict[Id, CameraFile], Meta(min_length=1)]
     models: Annotated[dict[Id, str], Meta(min_length=1)]
     """Model packages by the name that plans use."""
+    keys: ClientKeysFile | None = None
+    """Keys to connect with. Without it the station must be on the same machine."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     """Threads of one inference."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 32
@@ -51,11 +54,14 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     directory: Path
     models: dict[str, Path]
     cameras: dict[str, CameraFile]
+    keys: ClientKeys | None = None
 
 
 def read_edge(path: Path) -> EdgeConfig:
     """Read an edge's configuration. Raises `ConfigurationError`; opens neither camera nor model."""
     file = read_config(path, EdgeFile)
+    endpoints = {"station.edge": file.station.edge, "station.evidence": file.station.evidence}
+    keys = client_keys(path, file.keys, endpoints)
     models = {name: resolve(path, folder) for name, folder in file.models.items()}
     for name, folder in models.items():
         if not (folder / MANIFEST).is_file():
@@ -69,5 +75,9 @@ def read_edge(path: Path) -> EdgeConfig:
                 settings[key] = str(resolve(path, settings[key]))
         cameras[name] = CameraFile(driver=camera.driver, settings=settings)
     return EdgeConfig(
-        file=file, directory=resolve(path, file.directory), models=models, cameras=cameras
+        file=file,
+        directory=resolve(path, file.directory),
+        models=models,
+        cameras=cameras,
+        keys=keys,
     )

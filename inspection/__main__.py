@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
+    "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
     "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
 }
 

@@ -14,7 +14,7 @@
     ├── WireError            bytes from a peer that are no message; the peer is told, nothing stops
     │   ├── TooLarge
     │   └── WrongProtocol
-    ├── NotAuthorised        nobody the station knows, or not with the role that is needed
+    ├── NotAuthorised        whoever asks may not do this; nothing is done, and it is written down
     ├── StoreError           the store cannot promise durability: stop answering OK
     └── OutboxError          the outbox cannot promise durability: stop judging
 
@@ -110,7 +110,8 @@ class WrongProtocol(WireError):
 
 
 class NotAuthorised(InspectionError):
-    """A person is not known to the station, or may not do this."""
+    """Whoever asks may not do this: an unknown, expired or forged token, a missing role, or a key
+    that speaks for somebody else."""
 
 
 class StoreError(InspectionError):

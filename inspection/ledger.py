@@ -649,9 +649,10 @@ class Ledger:
         return done + self._close_if_settled(opened)
 
     def _close_if_settled(self, opened: _Run) -> list[Instruction]:
-        balance = self.balance(opened.run)
-        if balance.open:
+        # After each answer: a count of what is settled, and not of what it comes to.
+        if len(opened.settled) != len(opened.plan.points):
             return []
+        balance = self.balance(opened.run)
         del self._runs[opened.run]
         verdict = run_verdict(opened.plan, opened.settled)
         verdict = limited(verdict, opened.limit, balance.nok)

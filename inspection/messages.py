@@ -119,6 +119,7 @@ class Fault(enum.IntEnum):
     SEQ_REUSED = 103
     UNKNOWN_SESSION = 104
     SEQ_TOO_HIGH = 105
+    WRONG_KEY = 106
     UNKNOWN_PLAN = 110
     RUN_OPEN = 111
     UNKNOWN_RUN = 112

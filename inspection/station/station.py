@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,8 +22,9 @@ from inspection import messages as m
 from inspection import wire
 from inspection.clock import Clock
 from inspection.decisions import LASTING, carried, not_ok
-from inspection.errors import StoreError, TooLarge, WireError, WrongProtocol
+from inspection.errors import NotAuthorised, StoreError, TooLarge, WireError, WrongProtocol
 from inspection.evidence import EvidenceStore
+from inspection.keys import Allowed
 from inspection.ledger import (
     Abandoned,
     AnswersConflict,
@@ -53,6 +55,7 @@ from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
 from inspection.station.desk import Desk, basis_of
 from inspection.station.guard import Guard, missed_defects
+from inspection.station.identity import why_impostor
 from inspection.station.people import People
 from inspection.store import Store
 from inspection.store.people import Basis, Terms
@@ -63,6 +66,9 @@ CREDIT = 256
 
 REPEAT_ORDER_NS = 1_000_000_000
 """An order that is neither answered nor in hand after so long was lost on the way."""
+
+REMEMBERED_TASKS = 5000
+"""Views whose tasks are kept ready."""
 
 SECOND_NS = 1_000_000_000
 
@@ -118,6 +124,7 @@ class Station:
         self.station_id = station_id
         self._plans = plans
         self._released = released
+        self._tasks: dict[tuple[str, str], tuple[m.PointTask, ...]] = {}
         self._needs = [
             (view.camera, sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}))
             for plan in plans.values()
@@ -136,6 +143,11 @@ class Station:
         self._store_fault = ""
         self._refused_frames = 0
         self._told: set[str] = set()
+        self._sender: Allowed | None = None
+        """Whose key the frame in hand came under; None on a socket without keys."""
+        self._impostures: Counter[str] = Counter()
+        self._cut: set[tuple[str, bytes]] = set()
+        self._reports: list[tuple[str, str]] = []
         self._out: list[Sent] = []
         self._guard = Guard(plans)
         self._desk = Desk(store, people, released, clock)
@@ -146,25 +158,37 @@ class Station:
 
     # -------------------------------------------------------------------------- the outside
 
-    def work(self, frames: Iterable[tuple[str, bytes, bytes]]) -> list[Sent]:
+    def work(
+        self,
+        frames: Iterable[tuple[str, bytes, bytes]],
+        senders: Sequence[Allowed | None] = (),
+    ) -> list[Sent]:
         """Deal with frames, (socket, peer, frame) each, and with the time that has passed.
+        ``senders`` says under whose key each came; without it they came under none.
 
         Returns what to send, all of it true and durable. Never raises for what a peer sent.
         """
         frames = list(frames)
+        senders = senders or [None] * len(frames)
         self._now_ns = self._clock.monotonic_ns()
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
         guard = self._guard.copy()
-        pictures = [self._put_evidence(p, f) for s, p, f in frames if s == "evidence"]
+        pictures = [
+            self._put_evidence(peer, frame, sender)
+            for (socket, peer, frame), sender in zip(frames, senders, strict=True)
+            if socket == "evidence"
+        ]
         try:
             with self._store.transaction():
                 # First what is overdue, so that nothing late is mistaken for something in time.
                 self._do(Tick())
                 self._watch_guard()
-                for socket, peer, frame in frames:
+                self._write_reports()
+                for (socket, peer, frame), sender in zip(frames, senders, strict=True):
                     if socket != "evidence":
+                        self._sender = sender
                         self._one(socket, peer, frame)
                 for peer, picture in pictures:
                     self._record_evidence(peer, picture)
@@ -174,6 +198,15 @@ class Station:
             self._break(error)
             return self._while_broken(frames)
         return self._out
+
+    def cut(self, socket: str, peer: bytes) -> None:
+        """A peer whose key was revoked is no longer connected, whatever it still sends."""
+        self._cut.add((socket, peer))
+
+    def report(self, kind: str, text: str) -> None:
+        """An event of the sockets, to be on record with the next transaction."""
+        if len(self._reports) < 100:
+            self._reports.append((kind, text))
 
     def wait_ns(self) -> int:
         """How long nothing needs to be done, unless a frame comes in."""
@@ -353,12 +386,10 @@ class Station:
         self._store.add_order(order.run, order.view, order.attempt, order.edge)
         plan = self._ledger.plan(order.run)
         view = plan.view(order.view)
-        wanted = set(order.points)
-        tasks = tuple(
-            m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
-            for p in plan.points_of(order.view)
-            if p.id in wanted
-        )
+        tasks = self._tasks_of(plan, order.view)
+        if len(tasks) != len(order.points):
+            wanted = set(order.points)
+            tasks = tuple(task for task in tasks if task.point in wanted)
         message = m.Order(
             run=order.run,
             part=self._ledger.part(order.run),
@@ -380,6 +411,18 @@ class Station:
         session = self._sessions[order.edge]
         session.orders[(order.run, order.view, order.attempt)] = (message, self._now_ns)
         self._say("edge", session.peer, message)
+
+    def _tasks_of(self, plan: Plan, view: str) -> tuple[m.PointTask, ...]:
+        """All that a view of a plan may ask for; every run of the plan asks for the same."""
+        tasks = self._tasks.get((plan.hash, view))
+        if tasks is None:
+            if len(self._tasks) > REMEMBERED_TASKS:
+                self._tasks.clear()
+            tasks = self._tasks[plan.hash, view] = tuple(
+                m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
+                for p in plan.points_of(view)
+            )
+        return tasks
 
     def _record_absence(self, absence: RecordAbsence) -> None:
         answer = m.ViewResult(
@@ -494,6 +537,9 @@ class Station:
         except WireError as error:
             self._refuse_frame(socket, peer, error)
             return
+        if text := self._impostor(peer, message):
+            self._refuse_impostor(socket, peer, getattr(message, "seq", 0), text)
+            return
         match message:
             case m.Hello():
                 self._hello(peer, message)
@@ -536,6 +582,30 @@ class Station:
             else m.Refused(fault=fault, text=text)
         )
         self._say(socket, peer, refusal)
+
+    def _impostor(self, peer: bytes, message: Any) -> str:
+        session = next((s for s in self._sessions.values() if s.peer == peer), None)
+        return why_impostor(message, self._sender, session.hello.edge if session else None)
+
+    def _refuse_impostor(self, socket: str, peer: bytes, seq: int, text: str) -> None:
+        """A key that speaks for somebody else: told, counted, and the first and every thousandth
+        time written down."""
+        who = self._sender.id if self._sender is not None else ""
+        count = self._impostures[who]
+        self._impostures[who] += 1
+        if count % 1000 == 0:
+            self._store.add_event("impostor", f"{text} ({count + 1} in all)" if count else text)
+            self._log.error("impostor refused", socket=socket, text=text)
+        fault = Fault.WRONG_KEY
+        if socket in ("edge", "evidence"):
+            self._say(socket, peer, m.Refused(fault=fault, text=text))
+        else:
+            self._say(socket, peer, m.Refusal(seq=seq, fault=fault, text=text))
+
+    def _write_reports(self) -> None:
+        for kind, text in self._reports:
+            self._store.add_event(kind, text)
+        self._reports.clear()
 
     def _say(self, socket: str, peer: bytes, message: Any) -> None:
         self._out.append((socket, peer, OUTGOING[socket].encode(message)))
@@ -637,12 +707,19 @@ class Station:
     def _watch_edges(self) -> None:
         for edge, session in list(self._sessions.items()):
             silent = self._now_ns - session.last_seen_ns
-            if silent > self._edge_timeout_ns:
+            revoked = ("edge", session.peer) in self._cut
+            if silent > self._edge_timeout_ns or revoked:
                 del self._sessions[edge]
                 text = f"edge {edge} has been silent for {silent / SECOND_NS:.1f} s"
+                if revoked:
+                    text = f"the key of edge {edge} was revoked"
                 self._store.add_event("edge_lost", text)
                 self._log.warning("edge lost", edge=edge)
                 self._do(EdgeGone(edge))
+        for plc, peer in list(self._plc_peers.items()):
+            if ("plc", peer) in self._cut:
+                del self._plc_peers[plc]
+        self._cut.clear()
 
     def _results(self, peer: bytes, results: m.Results) -> None:
         session = self._session_of(peer, results.nonce)
@@ -739,11 +816,16 @@ class Station:
         self._store.add_event(kind, f"edge {edge}, record {seq}: {text}")
         self._log.warning("record quarantined", edge=edge, seq=seq, kind=kind, text=text)
 
-    def _put_evidence(self, peer: bytes, frame: bytes) -> tuple[bytes, m.Evidence | Exception]:
+    def _put_evidence(
+        self, peer: bytes, frame: bytes, sender: Allowed | None
+    ) -> tuple[bytes, m.Evidence | Exception]:
         """A picture into its folder, before and outside the transaction that says so: a slow disk
         for pictures must not hold up results."""
         try:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
+            if text := why_impostor(evidence, sender, None):
+                self._sender = sender
+                return peer, NotAuthorised(text)
             self._evidence.put(evidence.sha256, evidence.data)
         except (WireError, StoreError) as error:
             return peer, error
@@ -752,6 +834,8 @@ class Station:
     def _record_evidence(self, peer: bytes, picture: m.Evidence | Exception) -> None:
         if isinstance(picture, WireError):
             self._refuse_frame("evidence", peer, picture)
+        elif isinstance(picture, NotAuthorised):
+            self._refuse_impostor("evidence", peer, 0, str(picture))
         elif isinstance(picture, m.Evidence):
             self._store.add_evidence(
                 picture.sha256, picture.edge, picture.media_type, len(picture.data)

@@ -8,6 +8,7 @@ the index of those that are not OK.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,14 @@ class Production:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """A run against its plan: law 1, and the ids of planned points that nothing is on record of."""
+
+    balance: Balance
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """Something a person should know of."""
 
@@ -169,6 +178,17 @@ def _rank(result: Any) -> sa.ColumnElement[int]:
         (result.c.verdict == Verdict.OK.value, 3),
         else_=4,
     )
+
+
+def _rank_of(verdict: str, reason: int) -> int:
+    """`_rank` of one row."""
+    if verdict == Verdict.NOK.value:
+        return 0
+    if verdict == Verdict.REVIEW.value:
+        return 1
+    if reason == int(Reason.RECORD_CONFLICT):
+        return 2
+    return 3 if verdict == Verdict.OK.value else 4
 
 
 def _counts() -> sa.ColumnElement[bool]:
@@ -211,6 +231,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = open_for_reading(path)
+        self._planned: dict[str, tuple[str, ...]] = {}
 
     def _rows(self, *statements: sa.Executable) -> list[list[Any]]:
         if not self.path.exists():
@@ -404,6 +425,58 @@ class Reader:
             )
             for row in runs
         ]
+
+    def coverage(self, run: str) -> Coverage | None:
+        """A run against its plan, counted from its results and from no verdict; None where there
+        is no such run."""
+        result = schema.result
+        in_time = sa.and_(result.c.run_id == run, result.c.late == sa.false())
+
+        def number(verdict: Verdict) -> sa.ColumnElement[int]:
+            says = sa.case((result.c.verdict == verdict.value, 1), else_=0)
+            return sa.func.coalesce(sa.func.sum(says), 0).label(verdict.value)
+
+        facts, (counted,) = self._rows(
+            sa.select(schema.run.c.plan_hash, schema.run.c.planned).where(
+                schema.run.c.run_id == run
+            ),
+            sa.select(
+                sa.func.count().label("rows"),
+                sa.func.count(sa.distinct(result.c.point_id)).label("points"),
+                *(number(verdict) for verdict in Verdict),
+            ).where(in_time),
+        )
+        if not facts:
+            return None
+        planned = facts[0].planned
+        if counted.rows == counted.points == planned:
+            # Each point once, as almost always: SQLite has counted already.
+            tally = {verdict.value: counted._mapping[verdict.value] for verdict in Verdict}
+            return Coverage(_open_balance(planned, tally), ())
+        (rows,) = self._rows(
+            sa.select(result.c.point_id, result.c.verdict, result.c.reason, result.c.record).where(
+                in_time
+            )
+        )
+        best: dict[str, tuple[int, int, str]] = {}
+        for point, verdict, reason, record in rows:
+            entry = (_rank_of(verdict, reason), record, verdict)
+            if point not in best or entry < best[point]:
+                best[point] = entry
+        names = self._points_planned(facts[0].plan_hash)
+        tally = Counter(verdict for _, _, verdict in best.values())
+        return Coverage(
+            _open_balance(planned, tally), tuple(point for point in names if point not in best)
+        )
+
+    def _points_planned(self, plan_hash: str) -> tuple[str, ...]:
+        """The ids a plan asks for, read once: what a hash names does not change."""
+        if plan_hash not in self._planned:
+            plan = self.plan(plan_hash)
+            if plan is None:
+                raise StoreError(f"{self.path}: plan {plan_hash[:12]} is not on record")
+            self._planned[plan_hash] = tuple(point.id for point in plan.points)
+        return self._planned[plan_hash]
 
     def points(
         self,

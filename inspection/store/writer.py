@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,33 @@ class RunFacts:
     plc: str = ""
 
 
+@dataclass(slots=True)
+class _Recalled:
+    """A run as its answers are checked against it, in memory: what is on record and what the open
+    transaction has added."""
+
+    facts: RunFacts
+    head: str
+    orders: dict[tuple[str, int], str]
+    """The edge by (view, attempt)."""
+    answers: dict[tuple[str, int], str]
+    """The digest of the record by (view, attempt)."""
+
+
+RECALLED_RUNS = 64
+"""Runs kept in memory; any other is read again when something comes in for it."""
+RECALLED_PLANS = 8
+
+
+def _insert_into(table: sa.Table) -> str:
+    """The statement that writes a row of all columns, for the driver."""
+    names = ", ".join(column.name for column in table.columns)
+    return f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(table.columns))})"
+
+
+_INSERT = {table: _insert_into(table) for table in (schema.order, schema.record, schema.result)}
+
+
 class Store(PeopleTables):
     """One station's records in one SQLite file.
 
@@ -113,9 +141,13 @@ class Store(PeopleTables):
         self._connection: sa.Connection | None = None
         self._lock = self._take_lock(path)
         self._engine = open_for_writing(path)
-        self._heads: dict[str, str] = {}
-        self._records: list[dict[str, Any]] = []
-        self._results: list[dict[str, Any]] = []
+        self._recalled: OrderedDict[str, _Recalled] = OrderedDict()
+        self._plans: dict[str, Plan] = {}
+        self._waiting: dict[sa.Table, list[tuple[Any, ...]]] = {
+            table: [] for table in (schema.order, schema.record, schema.result)
+        }
+        """Rows of the open transaction in the order of their columns, written when somebody asks
+        or at its end, many at a time."""
         try:
             self._open()
         except (sqlite3.Error, DatabaseError) as error:
@@ -198,9 +230,9 @@ class Store(PeopleTables):
                 self._flush()
         except BaseException as error:
             self._next_record = next_record
-            self._records.clear()
-            self._results.clear()
-            self._heads.clear()
+            for waiting in self._waiting.values():
+                waiting.clear()
+            self._recalled.clear()
             if isinstance(error, sqlite3.Error | DatabaseError):
                 raise StoreError(f"{self.path}: {_first_line(error)}") from error
             raise
@@ -226,12 +258,12 @@ class Store(PeopleTables):
         return self._connection
 
     def _flush(self) -> None:
-        if self._records:
-            self._db.execute(schema.record.insert(), self._records)
-            self._records.clear()
-        if self._results:
-            self._db.execute(schema.result.insert(), self._results)
-            self._results.clear()
+        for table, waiting in self._waiting.items():
+            if waiting:
+                # The driver's own executemany: SQLAlchemy would spend longer on each of thousands
+                # of rows a second than SQLite does.
+                self._db.exec_driver_sql(_INSERT[table], waiting)
+                waiting.clear()
 
     def _insert(self, table: sa.Table, **values: Any) -> None:
         self._db.execute(table.insert(), {"station_id": self.station_id, **values})
@@ -278,14 +310,12 @@ class Store(PeopleTables):
 
     def add_order(self, run: str, view: str, attempt: int, edge: str) -> None:
         """An order is about to be sent; its attempt number is spent from here on."""
-        self._insert(
-            schema.order,
-            run_id=run,
-            view_id=view,
-            attempt=attempt,
-            edge_id=edge,
-            ordered_ns=self._clock.wall_ns(),
+        recalled = self._recall(run)
+        self._waiting[schema.order].append(
+            (run, view, attempt, self.station_id, edge, self._clock.wall_ns())
         )
+        if recalled is not None:
+            recalled.orders[view, attempt] = edge
 
     def add_record(
         self,
@@ -301,61 +331,88 @@ class Store(PeopleTables):
         ``outbox`` is where they came from: (outbox_id, sequence number); None for the station's
         own records of absence.
         """
+        recalled = self._recall(answer.run)
         number, self._next_record = self._next_record, self._next_record + 1
         digest = hashlib.sha256(raw).hexdigest()
-        head = self._heads.get(answer.run) or self._stored_head(answer.run)
-        self._heads[answer.run] = head = chain_next(head, digest)
-        self._records.append(
-            {
-                "number": number,
-                "station_id": self.station_id,
-                "run_id": answer.run,
-                "view_id": answer.view,
-                "attempt": answer.attempt,
-                "edge_id": answer.edge,
-                "outbox_id": outbox[0] if outbox else None,
-                "outbox_seq": outbox[1] if outbox else None,
-                "late": late,
-                "received_ns": self._clock.wall_ns(),
-                "raw": raw,
-                "digest": digest,
-                "chain": head,
-            }
+        head = chain_start(answer.run) if recalled is None else recalled.head
+        head = chain_next(head, digest)
+        if recalled is not None:
+            recalled.head = head
+            recalled.answers[answer.view, answer.attempt] = digest
+        self._waiting[schema.record].append(
+            (
+                number,
+                self.station_id,
+                answer.run,
+                answer.view,
+                answer.attempt,
+                answer.edge,
+                outbox[0] if outbox else None,
+                outbox[1] if outbox else None,
+                late,
+                self._clock.wall_ns(),
+                raw,
+                digest,
+                head,
+            )
         )
         said = {point.point: point for point in answer.points}
+        rows = self._waiting[schema.result]
         for entry in entries:
             point = said.get(entry.point)
             seen = point if isinstance(point, Inspected) else None
-            self._results.append(
-                {
-                    "run_id": answer.run,
-                    "point_id": entry.point,
-                    "attempt": answer.attempt,
-                    "record": number,
-                    "station_id": self.station_id,
-                    "view_id": answer.view,
-                    "verdict": entry.verdict.value,
-                    "reason": int(entry.reason),
-                    "finding": entry.finding,
-                    "class_severity": entry.class_severity and entry.class_severity.value,
-                    "detail": point.detail if isinstance(point, Missed) else "",
-                    "scores": None if seen is None else list(seen.scores),
-                    "package_hash": None if seen is None else seen.model.package,
-                    "policy_hash": None if seen is None else seen.model.policy,
-                    "evidence": None if point is None else point.evidence,
-                    "late": late,
-                }
+            rows.append(
+                (
+                    answer.run,
+                    entry.point,
+                    answer.attempt,
+                    number,
+                    self.station_id,
+                    answer.view,
+                    entry.verdict.value,
+                    int(entry.reason),
+                    entry.finding,
+                    entry.class_severity and entry.class_severity.value,
+                    point.detail if isinstance(point, Missed) else "",
+                    None if seen is None else msgspec.json.encode(seen.scores).decode(),
+                    None if seen is None else seen.model.package,
+                    None if seen is None else seen.model.policy,
+                    None if point is None else point.evidence,
+                    late,
+                )
             )
 
-    def _stored_head(self, run: str) -> str:
+    def _recall(self, run: str) -> _Recalled | None:
+        """What answers to a run are checked against, read once a run; None where there is none."""
+        recalled = self._recalled.get(run)
+        if recalled is not None:
+            self._recalled.move_to_end(run)
+            return recalled
+        facts = self._facts_on_record(run)
+        if facts is None:
+            return None
         self._flush()
-        head = self._db.execute(
-            sa.select(schema.record.c.chain)
-            .where(schema.record.c.run_id == run)
-            .order_by(schema.record.c.number.desc())
-            .limit(1)
-        ).scalar()
-        return chain_start(run) if head is None else str(head)
+        order, record = schema.order, schema.record
+        orders = self._db.execute(
+            sa.select(order.c.view_id, order.c.attempt, order.c.edge_id).where(
+                order.c.run_id == run
+            )
+        )
+        answers = self._db.execute(
+            sa.select(record.c.view_id, record.c.attempt, record.c.digest, record.c.chain)
+            .where(record.c.run_id == run)
+            .order_by(record.c.number)
+        ).all()
+        recalled = _Recalled(
+            facts=facts,
+            head=answers[-1].chain if answers else chain_start(run),
+            orders={(row.view_id, row.attempt): row.edge_id for row in orders},
+            answers={(row.view_id, row.attempt): row.digest for row in answers},
+        )
+        self._recalled[run] = recalled
+        if len(self._recalled) > RECALLED_RUNS:
+            self._recalled.popitem(last=False)
+        return recalled
 
     def advance_outbox(self, outbox: str, edge: str, committed: int) -> None:
         """Everything up to ``committed`` of this outbox has been dealt with."""
@@ -402,7 +459,6 @@ class Store(PeopleTables):
             "formed_ns": now,
         }
         self._db.execute(table.insert(), {**row, "seal": _seal(before and before.seal, row)})
-        self._heads.pop(run, None)
         if basis is not None:
             self.add_basis(row["verdict_seq"], run, basis)
         return StoredVerdict(row["verdict_seq"], run, verdict, balance)
@@ -487,15 +543,8 @@ class Store(PeopleTables):
 
     def record_digest(self, run: str, view: str, attempt: int) -> str | None:
         """SHA-256 of the record that answered an order, None where nothing has."""
-        self._flush()
-        found = self._db.execute(
-            sa.select(schema.record.c.digest).where(
-                schema.record.c.run_id == run,
-                schema.record.c.view_id == view,
-                schema.record.c.attempt == attempt,
-            )
-        ).scalar()
-        return None if found is None else str(found)
+        recalled = self._recall(run)
+        return None if recalled is None else recalled.answers.get((view, attempt))
 
     def digest_at(self, outbox: str, seq: int) -> str | None:
         """SHA-256 of what came under a sequence number, None where that is not on record."""
@@ -516,14 +565,8 @@ class Store(PeopleTables):
 
     def ordered_from(self, run: str, view: str, attempt: int) -> str | None:
         """The edge that an order was placed with; None where there was no such order."""
-        found = self._db.execute(
-            sa.select(schema.order.c.edge_id).where(
-                schema.order.c.run_id == run,
-                schema.order.c.view_id == view,
-                schema.order.c.attempt == attempt,
-            )
-        ).scalar()
-        return None if found is None else str(found)
+        recalled = self._recall(run)
+        return None if recalled is None else recalled.orders.get((view, attempt))
 
     def frame_of(self, run: str, view: str) -> str:
         """The frame of the latest answer for a view, empty where nothing was photographed."""
@@ -543,6 +586,10 @@ class Store(PeopleTables):
 
     def run_facts(self, run: str) -> RunFacts | None:
         """What is on record about a run, None where there is no such run."""
+        recalled = self._recall(run)
+        return None if recalled is None else recalled.facts
+
+    def _facts_on_record(self, run: str) -> RunFacts | None:
         row = self._db.execute(
             sa.select(
                 schema.run.c.run_id,
@@ -558,11 +605,18 @@ class Store(PeopleTables):
         return None if row is None else RunFacts(*row)
 
     def plan(self, plan_hash: str) -> Plan | None:
-        """A plan that some run was opened with."""
+        """A plan that some run was opened with; read once, what a hash names does not change."""
+        if plan_hash in self._plans:
+            return self._plans[plan_hash]
         document = self._db.execute(
             sa.select(schema.plan.c.document).where(schema.plan.c.plan_hash == plan_hash)
         ).scalar()
-        return None if document is None else decode_plan(document)
+        if document is None:
+            return None
+        if len(self._plans) > RECALLED_PLANS:
+            self._plans.clear()
+        self._plans[plan_hash] = plan = decode_plan(document)
+        return plan
 
     def latest_run(self, part: str) -> str | None:
         """The latest run of a part."""

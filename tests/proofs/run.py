@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import c_client_shift
 import circuit_boards
 import promise_holds
 import rendered_welds
@@ -106,9 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = Path(name) / "promise.json"
         broken = promise_holds.main(["--json", str(report)])
         lines += report.read_text("utf-8").splitlines()
+        report = Path(name) / "c-client.json"
+        unsafe = c_client_shift.main(["--json", str(report)])
+        lines += report.read_text("utf-8").splitlines() if report.exists() else []
     if options.json is not None:
         options.json.write_text("\n".join(lines) + "\n", "utf-8")
-    return too_easy or broken
+    return too_easy or broken or unsafe
 
 
 if __name__ == "__main__":
