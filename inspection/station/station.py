@@ -145,6 +145,8 @@ class Station:
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
+        if not self._turn():
+            return self._while_broken(frames)
         pictures = [self._put_evidence(p, f) for s, p, f in frames if s == "evidence"]
         try:
             with self._store.transaction():
@@ -160,6 +162,19 @@ class Station:
             self._break(error)
             return self._while_broken(frames)
         return self._out
+
+    def _turn(self) -> bool:
+        """Close the store's period where it is over; whether the store can be used."""
+        try:
+            closed = self._store.turn() if self._store.turn_is_due() else None
+            if closed is not None:
+                with self._store.transaction():
+                    self._store.add_event("period", f"the period before is now in {closed.name}")
+                self._log.info("new period", closed=closed.name)
+        except StoreError as error:
+            self._break(error)
+            return False
+        return True
 
     def wait_ns(self) -> int:
         """How long nothing needs to be done, unless a frame comes in."""
