@@ -54,12 +54,13 @@ COMMANDS: dict[str, Command] = {
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
     "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
+    "store": Command("inspection.store.store_command", "check or back up a station's records"),
     "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
 }
 
 EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
-    **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
+    **dict.fromkeys(("sqlalchemy", "fsspec", "alembic"), "station"),
     "streamlit": "ui",
     **dict.fromkeys(
         (

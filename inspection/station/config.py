@@ -24,6 +24,9 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plc: Endpoint
 
 
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?![\s\S])")]
+
+
 class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``station.toml``. Paths are relative to the file."""
 
@@ -39,6 +42,8 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Who may connect. Without it the station listens only to its own machine."""
     evidence: str | None = None
     """A folder or an fsspec URL."""
+    turns: tuple[TimeOfDay, ...] = ("00:00",)
+    """Times of day (local) at which the store begins a new file."""
     edge_timeout_ms: Annotated[int, Meta(ge=200, le=60_000)] = 2000
     """An edge that says nothing for so long is lost."""
 

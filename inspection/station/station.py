@@ -159,6 +159,8 @@ class Station:
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
+        if not self._turn():
+            return self._while_broken(frames)
         pictures = [
             self._put_evidence(peer, frame, sender)
             for (socket, peer, frame), sender in zip(frames, senders, strict=True)
@@ -189,6 +191,19 @@ class Station:
         """An event of the sockets, to be on record with the next transaction."""
         if len(self._reports) < 100:
             self._reports.append((kind, text))
+
+    def _turn(self) -> bool:
+        """Close the store's period where it is over; whether the store can be used."""
+        try:
+            closed = self._store.turn() if self._store.turn_is_due() else None
+            if closed is not None:
+                with self._store.transaction():
+                    self._store.add_event("period", f"the period before is now in {closed.name}")
+                self._log.info("new period", closed=closed.name)
+        except StoreError as error:
+            self._break(error)
+            return False
+        return True
 
     def wait_ns(self) -> int:
         """How long nothing needs to be done, unless a frame comes in."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -250,6 +250,38 @@ event = sa.Table(
 )
 """What a person should know of: starts, refusals, lost edges, late defects, damage."""
 
+period = sa.Table(
+    "period",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("begun_ns", sa.BigInteger, nullable=False),
+    sa.Column("verdict_seq", sa.Integer, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
+)
+"""The one row that says which of a station's files this is, and from where its verdicts go on: the
+number and the seal of the last verdict before it (0 and empty in the first)."""
+
+carried = sa.Table(
+    "carried",
+    metadata,
+    sa.Column("run_id", _ID, primary_key=True),
+    _station(),
+    sa.Column("period", sa.Integer, nullable=False),
+    sa.Column("carried_ns", sa.BigInteger, nullable=False),
+)
+"""Runs of the period before that were copied here whole, because they were open at its end or
+something was said of them since. What an earlier file holds of such a run no longer counts."""
+
+carried_seal = sa.Table(
+    "carried_seal",
+    metadata,
+    sa.Column("verdict_seq", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("before", _HASH, nullable=False),
+)
+"""The seal before each verdict that was copied here, where the verdict it belongs to is not."""
+
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -274,7 +306,21 @@ APPEND_ONLY = (
     evidence,
     quarantine,
     event,
+    period,
+    carried,
+    carried_seal,
 )
+
+OF_RUNS = tuple(
+    table
+    for table in metadata.sorted_tables
+    if "run_id" in table.c and table not in (event, carried)
+)
+"""All that is on record of a run, in an order in which it can be copied: what says ``run_id`` goes
+along with its run into another period."""
+
+AT_HAND: tuple[sa.Table, ...] = ()
+"""Tables whose newest row every period must hold, with the run it is of, if any."""
 
 _ddl: Callable[[str], Any] = sa.DDL  # SQLAlchemy leaves its constructor untyped
 

@@ -539,11 +539,19 @@ def examine(
         real = {point: truth(part, point) for point in said[part]}
         wrong += sum(said[part][point] != verdict.value for point, verdict in real.items())
         kinds = set(real.values())
-        expected = "NOK" if m.Verdict.NOK in kinds else "HOLD" if m.Verdict.REVIEW in kinds else "OK"
+        expected = (
+            "NOK" if m.Verdict.NOK in kinds else "HOLD" if m.Verdict.REVIEW in kinds else "OK"
+        )
         lost += part not in verdicts
         wrong += verdicts.get(part, expected) != expected
         false_ok += verdicts.get(part) == "OK" and expected != "OK"
-    return {"lost": lost, "duplicated": duplicated, "false_ok": false_ok, "wrong": wrong, "asked_again": again}
+    return {
+        "lost": lost,
+        "duplicated": duplicated,
+        "false_ok": false_ok,
+        "wrong": wrong,
+        "asked_again": again,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
