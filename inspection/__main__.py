@@ -79,7 +79,8 @@ EXTRAS = {
         ),
         "train",
     ),
-    **dict.fromkeys(("cryptography", "model_signing", "OpenSSL"), "release"),
+    "cryptography": "verify",
+    **dict.fromkeys(("model_signing", "OpenSSL"), "release"),
     "hypothesis": "dev",
 }
 """Which extra brings a module that is not installed."""

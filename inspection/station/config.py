@@ -13,7 +13,9 @@ from inspection.keys import AllowList, KeyPair, StationKeysFile, station_keys
 from inspection.messages import Id
 from inspection.package import read_reference
 from inspection.plan import Plan, read_plan
+from inspection.registry import resolve as current
 from inspection.station.acceptance import Released
+from inspection.trust import TrustFile, open_trusted, trusted_keys
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +39,10 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     listen: Listen
     plans: Annotated[list[str], Meta(min_length=1)]
     models: dict[Id, str]
-    """Released model packages by the name that plans use."""
+    """Released model packages, or a registry's folders (``registry/NAME``) for their current ones,
+    by the name that plans use."""
+    trust: TrustFile | None = None
+    """Whose signature every package and policy must carry."""
     keys: StationKeysFile | None = None
     """Who may connect. Without it the station listens only to its own machine."""
     evidence: str | None = None
@@ -64,6 +69,13 @@ def database_of(directory: Path) -> Path:
     return directory / "station.db"
 
 
+def _released(folder: Path, trusted: tuple[Path, ...]) -> Released:
+    if not trusted:
+        return Released(*read_reference(current(folder)))
+    package = open_trusted(folder, trusted)
+    return Released(package.manifest, package.policy, package.ref)
+
+
 def read_station(path: Path) -> StationConfig:
     """Read a station's configuration with its plans and the references of its models.
 
@@ -72,10 +84,11 @@ def read_station(path: Path) -> StationConfig:
     file = read_config(path, StationFile)
     listen = {f"listen.{name}": at for name, at in structs.asdict(file.listen).items() if at}
     keys = station_keys(path, file.keys, listen)
+    trusted = trusted_keys(path, file.trust)
     released = {}
     for name, folder in file.models.items():
         try:
-            released[name] = Released(*read_reference(resolve(path, folder)))
+            released[name] = _released(resolve(path, folder), trusted)
         except PackageError as error:
             raise ConfigurationError(
                 Problem(str(path), None, f"models.{name}", str(error))
