@@ -24,6 +24,8 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     edge: Endpoint
     evidence: Endpoint
     plc: Endpoint
+    people: Endpoint | None = None
+    """Where pages and programs of people log in."""
 
 
 TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?![\s\S])")]

@@ -33,7 +33,12 @@ EVIDENCE_BUNCH = 1
 
 REMEMBERED_PEERS = 4096
 
-ROLES = {"edge": KeyRole.EDGE, "evidence": KeyRole.EDGE, "plc": KeyRole.PLC}
+ROLES = {
+    "edge": KeyRole.EDGE,
+    "evidence": KeyRole.EDGE,
+    "plc": KeyRole.PLC,
+    "people": KeyRole.PEOPLE,
+}
 """Whose keys each socket takes."""
 
 
@@ -66,7 +71,10 @@ class Service:
             ("edge", listen.edge, wire.EDGE_TO_STATION.max_bytes),
             ("plc", listen.plc, wire.PLC_TO_STATION.max_bytes),
             ("evidence", listen.evidence, wire.EVIDENCE_TO_STATION.max_bytes),
+            ("people", listen.people, wire.PEOPLE_TO_STATION.max_bytes),
         ):
+            if endpoint is None:
+                continue
             socket = self._context.socket(zmq.ROUTER)
             # A few bytes of head room: the largest message must pass, its length in a header too.
             socket.maxmsgsize = limit + 1024

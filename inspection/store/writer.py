@@ -31,6 +31,7 @@ from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity,
 from inspection.plan import Plan, decode_plan, encode_plan
 from inspection.store import schema
 from inspection.store.database import insert_into, open_for_reading, open_for_writing
+from inspection.store.people import Basis, PeopleTables
 from inspection.store.periods import (
     build_next,
     carry,
@@ -67,6 +68,7 @@ class StoredRecord:
     late: bool
     answer: ViewResult | None
     entries: frozenset[Entry] | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class RunFacts:
     plan_name: str
     plan_hash: str
     planned: int
+    plc: str = ""
 
 
 @dataclass(slots=True)
@@ -140,7 +143,7 @@ PATIENCE_NS = 600 * SECOND_NS
 _INSERT = {table: insert_into(table) for table in (schema.order, schema.record, schema.result)}
 
 
-class Store:
+class Store(PeopleTables):
     """One station's records, in one SQLite file a period (`inspection.store.periods`); ``turns``
     are the times of day at which a period ends. A file of an older schema version is migrated,
     after a backup.
@@ -601,8 +604,11 @@ class Store:
         if not moved.rowcount:
             self._insert(table, outbox_id=outbox, edge_id=edge, committed=committed)
 
-    def add_verdict(self, run: str, verdict: RunVerdict, balance: Balance) -> StoredVerdict:
-        """A verdict on a run, numbered higher than every verdict before it.
+    def add_verdict(
+        self, run: str, verdict: RunVerdict, balance: Balance, basis: Basis | None = None
+    ) -> StoredVerdict:
+        """A verdict on a run, numbered higher than every verdict before it; ``basis`` where it
+        rests on more than the records of this run.
 
         The run's chain of records is recomputed from the bytes on disk first; where it does not
         hold, the verdict is HOLD whatever the ledger says, and an event tells why.
@@ -639,6 +645,8 @@ class Store:
             "formed_ns": now,
         }
         self._db.execute(table.insert(), {**row, "seal": verdict_seal(before.seal, row)})
+        if basis is not None:
+            self.add_basis(row["verdict_seq"], run, basis)
         return StoredVerdict(row["verdict_seq"], run, verdict, balance)
 
     def check_chain(self, run: str) -> str | None:
@@ -787,6 +795,7 @@ class Store:
                 schema.plan.c.name,
                 schema.plan.c.plan_hash,
                 schema.run.c.planned,
+                schema.run.c.plc_id,
             )
             .join_from(schema.run, schema.plan)
             .where(schema.run.c.run_id == run)
@@ -926,6 +935,7 @@ class Store:
                 entries=(
                     None if row.number in unreadable else frozenset(entries.get(row.number, ()))
                 ),
+                number=row.number,
             )
             for row in self._db.execute(
                 sa.select(schema.record)

@@ -284,7 +284,7 @@ def test_a_listed_edge_that_claims_anothers_name_is_refused_and_written_down(
     for number in range(3):
         plant.send(thief, hello("edge-1", "cam1", nonce=str(number) * 32))
         (refused,) = plant.answers(thief, wire.STATION_TO_EDGE, 3)
-        assert (refused.fault, "edge-2" in refused.text) == (Fault.NOT_AUTHORISED, True)
+        assert (refused.fault, "edge-2" in refused.text) == (Fault.WRONG_KEY, True)
     assert plant.bench.station.not_ready()[0] is Fault.EDGE_MISSING
     assert plant.events("impostor") == ["the key of edge edge-2 spoke for edge-1"]
 
@@ -302,7 +302,7 @@ def test_a_listed_plc_cannot_ask_in_anothers_name(plant: Plant) -> None:
     begin = m.Begin(plc="plc-2", seq=7, part="P1", plan="plan")
     plant.send(plc, wire.PLC_TO_STATION.encode(begin))
     (refusal,) = plant.answers(plc, wire.STATION_TO_PLC, 3)
-    assert (refusal.fault, refusal.seq) == (Fault.NOT_AUTHORISED, 7)
+    assert (refusal.fault, refusal.seq) == (Fault.WRONG_KEY, 7)
     assert plant.bench.reader.counts()["run"] == 0
 
 
@@ -311,7 +311,7 @@ def test_a_picture_under_anothers_name_is_not_stored(plant: Plant) -> None:
     picture = m.Evidence(edge="edge-1", sha256="c" * 64, media_type="png", data=b"x")
     plant.send(thief, wire.EVIDENCE_TO_STATION.encode(picture))
     (refused,) = plant.answers(thief, wire.STATION_TO_EVIDENCE, 3)
-    assert refused.fault is Fault.NOT_AUTHORISED
+    assert refused.fault is Fault.WRONG_KEY
     assert not any((plant.folder / "evidence").rglob("*.png"))
 
 
