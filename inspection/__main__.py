@@ -53,7 +53,9 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
-    "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
+    "schemas": Command(
+        "inspection.schemas_command", "write JSON Schema and AsyncAPI of the PLC messages"
+    ),
 }
 
 EXTRAS = {

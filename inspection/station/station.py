@@ -45,6 +45,7 @@ from inspection.log import get_logger
 from inspection.messages import Fault, Reason, RunVerdict, Verdict
 from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
+from inspection.station.handshake import service_level
 from inspection.store import Store
 from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
 
@@ -649,7 +650,12 @@ class Station:
             fault=fault,
             text=text,
             last_seq=last_seq,
+            service_level=service_level(fault, degraded=self._catching_up()),
         )
+
+    def _catching_up(self) -> bool:
+        """Whether an edge is still handing in its backlog: nothing is ordered from it so long."""
+        return any(not session.drained for session in self._sessions.values())
 
     def _request(self, peer: bytes, request: m.Begin | m.TriggerView | m.End | m.Ack) -> None:
         """A request that changes something: the same number gets the same answer, for ever."""
