@@ -55,7 +55,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
     "store": Command("inspection.store.store_command", "check or back up a station's records"),
-    "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
+    "schemas": Command(
+        "inspection.schemas_command", "write JSON Schema and AsyncAPI of the PLC messages"
+    ),
 }
 
 EXTRAS = {

@@ -55,6 +55,7 @@ from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
 from inspection.station.desk import Desk, basis_of
 from inspection.station.guard import Guard, missed_defects
+from inspection.station.handshake import service_level
 from inspection.station.identity import why_impostor
 from inspection.station.people import People
 from inspection.store import Store
@@ -872,7 +873,12 @@ class Station:
             fault=fault,
             text=text,
             last_seq=last_seq,
+            service_level=service_level(fault, degraded=self._catching_up()),
         )
+
+    def _catching_up(self) -> bool:
+        """Whether an edge is still handing in its backlog: nothing is ordered from it so long."""
+        return any(not session.drained for session in self._sessions.values())
 
     def _request(self, peer: bytes, request: m.Begin | m.TriggerView | m.End | m.Ack) -> None:
         """A request that changes something: the same number gets the same answer, for ever."""
