@@ -34,6 +34,9 @@ COMMANDS: dict[str, Command] = {
     "station": Command("inspection.station.command", "run a station: plans, ledger, store"),
     "edge": Command("edge.command", "run the worker of one camera"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
+    "chaos": Command(
+        "inspection.testing.chaos_command", "kill and cut a line at random; count what it lost"
+    ),
     "ui": Command("ui.command", "show what a station has recorded"),
     "datasets": Command(
         "inspection.training.datasets_command", "check, count, divide, convert labelled pictures"
