@@ -320,7 +320,8 @@ decision = sa.Table(
 )
 """Every word of a person on a point, with what that person looked at (``expected_*``) and the run's
 latest verdict after it. ``digest`` is of the request without its token, ``answer`` what it was told
-and is told again. ``seal`` is SHA-256 of the previous decision's seal and of this row."""
+and is told again. ``seal`` is SHA-256 of the seal of the decision on this run before it and of this
+row."""
 
 verdict_basis = sa.Table(
     "verdict_basis",
@@ -335,7 +336,7 @@ verdict_basis = sa.Table(
     sa.Column("seal", _HASH, nullable=False),
 )
 """What a verdict rests on besides the records of its own run, where that is anything:
-``decisions`` is the seal of the station's last decision by then (empty where there was none).
+``decisions`` is the seal of the last decision on the run by then (empty where there was none).
 ``seal`` is SHA-256 of the verdict's seal and of this row."""
 
 challenge = sa.Table(
