@@ -131,10 +131,10 @@ class PointState:
         words = {_key(word): word for word in self.words}
         if deciding.repaired_without_inspection:
             words = {_key(word): word for word in self.repairs} | words
-        if any(Role.QUALITY in word.roles for word in words.values()):
-            words = {key: word for key, word in words.items() if Role.QUALITY in word.roles}
-        found = [(word, self._vote(word)) for word in words.values()]
-        return [(word, vote) for word, vote in found if vote is not None]
+        asked = [(word, self._vote(word)) for word in words.values()]
+        votes = [(word, vote) for word, vote in asked if vote is not None]
+        senior = [(word, vote) for word, vote in votes if Role.QUALITY in word.roles]
+        return senior or votes
 
     def _vote(self, word: Decision) -> Verdict | None:
         match word.action:

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracle_of_people import examine_people
 from samples import PLAN, answer
 from test_station import RELEASED, Bench
 from test_station_attacked import one, two_views
@@ -126,6 +129,17 @@ class Floor(Bench):
         with sqlite3.connect(self.folder / "station.db") as database:
             return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
+    def close(self) -> None:
+        """Stop, and have everything that was ever called OK judged by somebody else."""
+        self.store.close()
+        wrong = examine_people(
+            self.folder / "station.db",
+            {point.id: point.severity.value for point in self.plan.points},
+            two_persons=tuple(level.value for level in self.plan.deciding.two_persons),
+            trusts_repairs=self.plan.deciding.repaired_without_inspection,
+        )
+        assert wrong == []
+
     def status(self) -> m.Status:
         (status,) = self.plc(m.Heartbeat(plc="plc-1", counter=1))
         assert isinstance(status, m.Status)
@@ -136,7 +150,7 @@ class Floor(Bench):
 def floor(tmp_path: Path) -> Iterator[Floor]:
     floor = Floor(tmp_path)
     yield floor
-    floor.store.close()
+    floor.close()
 
 
 @pytest.fixture
@@ -149,7 +163,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[Plan], Floor]]:
 
     yield floor
     for each in made:
-        each.store.close()
+        each.close()
 
 
 # --------------------------------------------------------------------------------- decisions
@@ -675,3 +689,64 @@ def test_a_challenge_part_in_a_bypass_proves_nothing(make: Callable[[Plan], Floo
     floor.requests += 1
     floor.person(m.Unbypass(token="anna", request_id=f"{floor.requests:032x}"))
     assert floor.status().fault is Fault.CHALLENGE_DUE
+
+
+# ------------------------------------------------------------------------------ any sequence
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("say"),
+            st.sampled_from(["anna", "ben", "otto", "ada", "nobody"]),
+            st.sampled_from(["p0", "p1"]),
+            st.sampled_from(Action),
+            st.sampled_from(["", "by hand"]),
+            st.booleans(),
+        ),
+        st.tuples(
+            st.just("inspect"),
+            st.sampled_from([None, ("p0",), ("p1",), ("p0", "p1")]),
+            st.sampled_from([Verdict.OK, Verdict.OK, Verdict.NOK, Verdict.REVIEW, None]),
+            st.sampled_from([Verdict.OK, Verdict.OK, Verdict.NOK, Verdict.REVIEW, None]),
+        ),
+        st.tuples(st.just("restart")),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(
+        [
+            PLAN,
+            replace(PLAN, decisions=Deciding(two_persons=(Severity.MAJOR,))),
+            replace(PLAN, decisions=Deciding(repaired_without_inspection=True)),
+        ]
+    ),
+    STEPS,
+)
+def test_whatever_people_say_and_inspect_no_ok_is_without_proof_and_numbers_only_rise(
+    tmp_path_factory: pytest.TempPathFactory, plan: Plan, steps: list[tuple[Any, ...]]
+) -> None:
+    floor = Floor(tmp_path_factory.mktemp("floor"), plan)
+    runs = [floor.inspected()]
+    seen = 0
+    for kind, *step in steps:
+        if kind == "restart":
+            floor.restart()
+        elif kind == "say":
+            who, point, action, method, latest = step
+            floor.decide(
+                who, runs[-1 if latest else 0], point, action, method=method, finding="defect"
+            )
+        else:
+            points, *verdicts = step
+            begin: dict[str, Any] = {}
+            if points is not None:
+                begin = {"repair_of": runs[-1], "points": points}
+            runs.append(floor.inspected(tuple(verdicts), **begin))
+        verdict = floor.verdict(None)
+        assert verdict.verdict_seq >= seen
+        seen = verdict.verdict_seq
+    floor.close()
