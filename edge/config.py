@@ -12,6 +12,8 @@ from inspection.errors import ConfigurationError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Id
 from inspection.package import MANIFEST
+from inspection.registry import CURRENT
+from inspection.trust import TrustFile, trusted_keys
 
 
 class StationEndpoints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +40,10 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     station: StationEndpoints
     cameras: Annotated[dict[Id, CameraFile], Meta(min_length=1)]
     models: Annotated[dict[Id, str], Meta(min_length=1)]
-    """Model packages by the name that plans use."""
+    """Model packages, or a registry's folders (``registry/NAME``) for their current ones, by the
+    name that plans use."""
+    trust: TrustFile | None = None
+    """Whose signature every package and policy must carry."""
     keys: ClientKeysFile | None = None
     """Keys to connect with. Without it the station must be on the same machine."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -55,6 +60,8 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     models: dict[str, Path]
     cameras: dict[str, CameraFile]
     keys: ClientKeys | None = None
+    trusted: tuple[Path, ...] = ()
+    """Public keys; where there are any, nothing that none of them signed is loaded."""
 
 
 def read_edge(path: Path) -> EdgeConfig:
@@ -64,7 +71,7 @@ def read_edge(path: Path) -> EdgeConfig:
     keys = client_keys(path, file.keys, endpoints)
     models = {name: resolve(path, folder) for name, folder in file.models.items()}
     for name, folder in models.items():
-        if not (folder / MANIFEST).is_file():
+        if not any((folder / name).is_file() for name in (MANIFEST, CURRENT)):
             message = f"{folder}: no model package here ({MANIFEST} is missing)"
             raise ConfigurationError(Problem(str(path), None, f"models.{name}", message))
     cameras = {}
@@ -80,4 +87,5 @@ def read_edge(path: Path) -> EdgeConfig:
         models=models,
         cameras=cameras,
         keys=keys,
+        trusted=trusted_keys(path, file.trust),
     )

@@ -116,7 +116,7 @@ class Worker:
         self._keys = config.keys
         self._handshakes = Handshakes()
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
-        self._models = Models(config.models, threads=config.file.threads)
+        self._models = Models(config.models, threads=config.file.threads, trusted=config.trusted)
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])

@@ -31,6 +31,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seq = Annotated[int, Meta(ge=1, le=2**53)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=500)]
+ServiceLevel = Annotated[int, Meta(ge=0, le=255)]
+"""How much may be expected of a station, in the manner of OPC UA: 255 all, 0 nothing."""
 
 MAX_POINTS_PER_VIEW = 1000
 MAX_CLASSES = 200
@@ -539,7 +541,8 @@ class Acknowledged(Message, frozen=True):
 class Status(Message, frozen=True):
     """The station is alive. ``ready`` means that a part begun now can become OK; otherwise
     ``fault`` and ``text`` say what is missing. ``heartbeat`` moves with every answer;
-    ``last_seq`` is the highest sequence number on record for this PLC."""
+    ``last_seq`` is the highest sequence number on record for this PLC. ``service_level`` has fixed
+    bands (`inspection.station.handshake.BANDS`); older stations leave it out."""
 
     counter: Count
     heartbeat: Count
@@ -547,6 +550,7 @@ class Status(Message, frozen=True):
     fault: Fault
     text: Text
     last_seq: Count
+    service_level: ServiceLevel | UnsetType = UNSET
 
 
 class Refusal(Message, frozen=True):

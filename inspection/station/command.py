@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     log.configure("station")
     logger = log.get_logger()
     clock = SystemClock()
-    store = Store(database_of(config.directory), config.file.station, clock)
+    store = Store(database_of(config.directory), config.file.station, clock, config.file.turns)
     try:
         service = Service(config.file.listen, config.keys)
         try:

@@ -13,7 +13,9 @@ from inspection.keys import AllowList, KeyPair, StationKeysFile, station_keys
 from inspection.messages import Id
 from inspection.package import read_reference
 from inspection.plan import Plan, read_plan
+from inspection.registry import resolve as current
 from inspection.station.acceptance import Released
+from inspection.trust import TrustFile, open_trusted, trusted_keys
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,6 +28,9 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where pages and programs of people log in."""
 
 
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?![\s\S])")]
+
+
 class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``station.toml``. Paths are relative to the file."""
 
@@ -36,11 +41,16 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     listen: Listen
     plans: Annotated[list[str], Meta(min_length=1)]
     models: dict[Id, str]
-    """Released model packages by the name that plans use."""
+    """Released model packages, or a registry's folders (``registry/NAME``) for their current ones,
+    by the name that plans use."""
+    trust: TrustFile | None = None
+    """Whose signature every package and policy must carry."""
     keys: StationKeysFile | None = None
     """Who may connect. Without it the station listens only to its own machine."""
     evidence: str | None = None
     """A folder or an fsspec URL."""
+    turns: tuple[TimeOfDay, ...] = ("00:00",)
+    """Times of day (local) at which the store begins a new file."""
     edge_timeout_ms: Annotated[int, Meta(ge=200, le=60_000)] = 2000
     """An edge that says nothing for so long is lost."""
 
@@ -61,6 +71,13 @@ def database_of(directory: Path) -> Path:
     return directory / "station.db"
 
 
+def _released(folder: Path, trusted: tuple[Path, ...]) -> Released:
+    if not trusted:
+        return Released(*read_reference(current(folder)))
+    package = open_trusted(folder, trusted)
+    return Released(package.manifest, package.policy, package.ref)
+
+
 def read_station(path: Path) -> StationConfig:
     """Read a station's configuration with its plans and the references of its models.
 
@@ -69,10 +86,11 @@ def read_station(path: Path) -> StationConfig:
     file = read_config(path, StationFile)
     listen = {f"listen.{name}": at for name, at in structs.asdict(file.listen).items() if at}
     keys = station_keys(path, file.keys, listen)
+    trusted = trusted_keys(path, file.trust)
     released = {}
     for name, folder in file.models.items():
         try:
-            released[name] = Released(*read_reference(resolve(path, folder)))
+            released[name] = _released(resolve(path, folder), trusted)
         except PackageError as error:
             raise ConfigurationError(
                 Problem(str(path), None, f"models.{name}", str(error))

@@ -55,6 +55,7 @@ from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
 from inspection.station.desk import Desk, basis_of
 from inspection.station.guard import Guard, missed_defects
+from inspection.station.handshake import service_level
 from inspection.station.identity import why_impostor
 from inspection.station.people import People
 from inspection.store import Store
@@ -174,6 +175,8 @@ class Station:
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
+        if not self._turn():
+            return self._while_broken(frames)
         guard = self._guard.copy()
         pictures = [
             self._put_evidence(peer, frame, sender)
@@ -207,6 +210,19 @@ class Station:
         """An event of the sockets, to be on record with the next transaction."""
         if len(self._reports) < 100:
             self._reports.append((kind, text))
+
+    def _turn(self) -> bool:
+        """Close the store's period where it is over; whether the store can be used."""
+        try:
+            closed = self._store.turn() if self._store.turn_is_due() else None
+            if closed is not None:
+                with self._store.transaction():
+                    self._store.add_event("period", f"the period before is now in {closed.name}")
+                self._log.info("new period", closed=closed.name)
+        except StoreError as error:
+            self._break(error)
+            return False
+        return True
 
     def wait_ns(self) -> int:
         """How long nothing needs to be done, unless a frame comes in."""
@@ -857,7 +873,12 @@ class Station:
             fault=fault,
             text=text,
             last_seq=last_seq,
+            service_level=service_level(fault, degraded=self._catching_up()),
         )
+
+    def _catching_up(self) -> bool:
+        """Whether an edge is still handing in its backlog: nothing is ordered from it so long."""
+        return any(not session.drained for session in self._sessions.values())
 
     def _request(self, peer: bytes, request: m.Begin | m.TriggerView | m.End | m.Ack) -> None:
         """A request that changes something: the same number gets the same answer, for ever."""

@@ -1,7 +1,8 @@
 """What the store keeps of people and of the guard over the line: part of the one writer.
 
-Decisions are sealed in a chain as verdicts are, and read back only with their seals recomputed: a
-changed or missing one shows, and what rests on it is not OK.
+The decisions on a run are sealed in a chain as verdicts are (of the run, because a run may move into
+another period without the others), and read back only with their seals recomputed: a changed or
+missing one shows, and what rests on it is not OK.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class PeopleTables:
             "digest": new.digest,
             "answer": new.answer,
         }
-        seal = _decision_seal(self._seal_of_last_decision(), row)
+        seal = _decision_seal(self._seal_of_last_decision(word.run), row)
         self._db.execute(schema.decision.insert(), {**row, "seal": seal})
 
     def add_basis(self, verdict_seq: int, run: str, basis: Basis) -> None:
@@ -156,7 +157,7 @@ class PeopleTables:
             "ok_by_machine": basis.ok_by_machine,
             "ok_by_person": basis.ok_by_person,
             "limit_reason": int(basis.limit),
-            "decisions": self._seal_of_last_decision(),
+            "decisions": self._seal_of_last_decision(run),
         }
         seal = _sealed(verdict_seal, *row.values())
         self._db.execute(schema.verdict_basis.insert(), {**row, "seal": seal})
@@ -326,9 +327,13 @@ class PeopleTables:
         ).first()
         return None if row is None else (row.digest, row.answer)
 
-    def _seal_of_last_decision(self) -> str:
+    def _seal_of_last_decision(self, run: str) -> str:
+        table = schema.decision
         seal = self._db.execute(
-            sa.select(schema.decision.c.seal).order_by(schema.decision.c.number.desc()).limit(1)
+            sa.select(table.c.seal)
+            .where(table.c.run_id == run)
+            .order_by(table.c.number.desc())
+            .limit(1)
         ).scalar()
         return "" if seal is None else str(seal)
 
@@ -337,18 +342,14 @@ class PeopleTables:
         its row and the one before it, and the ones that its verdicts rest on still there."""
         table = schema.decision
         words: list[Decision] = []
+        before = ""
         seq_after: dict[int, int] = {}
         intact = True
         for row in self._db.execute(
             sa.select(table).where(table.c.run_id == run).order_by(table.c.number)
         ).mappings():
-            before = self._db.execute(
-                sa.select(table.c.seal)
-                .where(table.c.number < row["number"])
-                .order_by(table.c.number.desc())
-                .limit(1)
-            ).scalar()
-            intact = intact and row["seal"] == _decision_seal(before or "", row)
+            intact = intact and row["seal"] == _decision_seal(before, row)
+            before = row["seal"]
             try:
                 words.append(_decision(row))
             except ValueError:

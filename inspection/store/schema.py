@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -250,6 +250,37 @@ event = sa.Table(
 )
 """What a person should know of: starts, refusals, lost edges, late defects, damage."""
 
+period = sa.Table(
+    "period",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("begun_ns", sa.BigInteger, nullable=False),
+    sa.Column("verdict_seq", sa.Integer, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
+)
+"""The one row that says which of a station's files this is, and from where its verdicts go on: the
+number and the seal of the last verdict before it (0 and empty in the first)."""
+
+carried = sa.Table(
+    "carried",
+    metadata,
+    sa.Column("run_id", _ID, primary_key=True),
+    _station(),
+    sa.Column("period", sa.Integer, nullable=False),
+    sa.Column("carried_ns", sa.BigInteger, nullable=False),
+)
+"""Runs of the period before that were copied here whole, because they were open at its end or
+something was said of them since. What an earlier file holds of such a run no longer counts."""
+
+carried_seal = sa.Table(
+    "carried_seal",
+    metadata,
+    sa.Column("verdict_seq", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("before", _HASH, nullable=False),
+)
+"""The seal before each verdict that was copied here, where the verdict it belongs to is not."""
 run_terms = sa.Table(
     "run_terms",
     metadata,
@@ -289,7 +320,8 @@ decision = sa.Table(
 )
 """Every word of a person on a point, with what that person looked at (``expected_*``) and the run's
 latest verdict after it. ``digest`` is of the request without its token, ``answer`` what it was told
-and is told again. ``seal`` is SHA-256 of the previous decision's seal and of this row."""
+and is told again. ``seal`` is SHA-256 of the seal of the decision on this run before it and of this
+row."""
 
 verdict_basis = sa.Table(
     "verdict_basis",
@@ -304,7 +336,7 @@ verdict_basis = sa.Table(
     sa.Column("seal", _HASH, nullable=False),
 )
 """What a verdict rests on besides the records of its own run, where that is anything:
-``decisions`` is the seal of the station's last decision by then (empty where there was none).
+``decisions`` is the seal of the last decision on the run by then (empty where there was none).
 ``seal`` is SHA-256 of the verdict's seal and of this row."""
 
 challenge = sa.Table(
@@ -368,12 +400,26 @@ APPEND_ONLY = (
     evidence,
     quarantine,
     event,
+    period,
+    carried,
+    carried_seal,
     run_terms,
     decision,
     verdict_basis,
     challenge,
     bypass,
 )
+
+OF_RUNS = tuple(
+    table
+    for table in metadata.sorted_tables
+    if "run_id" in table.c and table not in (event, carried)
+)
+"""All that is on record of a run, in an order in which it can be copied: what says ``run_id`` goes
+along with its run into another period."""
+
+AT_HAND = (decision, challenge, bypass)
+"""Tables whose newest row every period must hold, with the run it is of, if any."""
 
 _ddl: Callable[[str], Any] = sa.DDL  # SQLAlchemy leaves its constructor untyped
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import zmq
-from oracle import judge_line
 
 from inspection import imaging, wire
 from inspection import messages as m
@@ -18,6 +17,7 @@ from inspection.keys import read_allowed, write_allowed
 from inspection.messages import Fault, Reason, Verdict
 from inspection.testing import boards
 from inspection.testing.line import Line
+from inspection.testing.oracle import judge_line
 from inspection.testing.packages import Broken
 
 POINTS = boards.GRID * boards.GRID
