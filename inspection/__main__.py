@@ -53,13 +53,16 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
+    "people": Command(
+        "inspection.station.people_command", "who may log in at a station: add, list, remove"
+    ),
     "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
     "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
 }
 
 EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
-    **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
+    **dict.fromkeys(("sqlalchemy", "fsspec", "argon2"), "station"),
     "streamlit": "ui",
     **dict.fromkeys(
         (

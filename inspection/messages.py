@@ -110,7 +110,7 @@ class Fault(enum.IntEnum):
     SEQ_REUSED = 103
     UNKNOWN_SESSION = 104
     SEQ_TOO_HIGH = 105
-    NOT_AUTHORISED = 106
+    WRONG_KEY = 106
     UNKNOWN_PLAN = 110
     RUN_OPEN = 111
     UNKNOWN_RUN = 112
@@ -124,6 +124,18 @@ class Fault(enum.IntEnum):
     MODEL_MISSING = 201
     STORE_FAILED = 202
     VIEW_FAILED = 203
+    # 3xx: a person's request
+    NOT_AUTHORISED = 300
+    TRY_LATER = 305
+
+
+class Role(enum.StrEnum):
+    """What a person may do."""
+
+    OPERATOR = "operator"
+    QUALITY = "quality"
+    ML = "ml"
+    ADMIN = "admin"
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -485,3 +497,39 @@ class Refusal(Message, frozen=True):
     fault: Fault
     text: Text
     run: Id | None = None
+
+
+# ---------------------------------------------------------------- people and station
+
+Token = Annotated[str, Meta(min_length=1, max_length=8192)]
+"""What the station gave a person at login."""
+
+
+class Login(Message, frozen=True):
+    """Somebody wants a token. On the network only over an encrypted connection."""
+
+    request_id: Hex32
+    user: Id
+    password: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+    def __repr__(self) -> str:
+        # A message ends up in log lines and tracebacks; its password must not.
+        return f"Login(request_id={self.request_id!r}, user={self.user!r}, password=...)"
+
+
+class LoggedIn(Message, frozen=True):
+    """The token, for how long it holds, and what its holder may do as of now."""
+
+    request_id: Hex32
+    user: Id
+    roles: tuple[Role, ...]
+    token: Token
+    valid_ms: Count
+
+
+class Declined(Message, frozen=True):
+    """A person's request is not carried out, and nothing has changed."""
+
+    request_id: Hex32
+    fault: Fault
+    text: Text

@@ -24,6 +24,8 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     edge: Endpoint
     evidence: Endpoint
     plc: Endpoint
+    people: Endpoint | None = None
+    """Where pages and programs of people log in."""
 
 
 class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +44,8 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whose signature every package and policy must carry."""
     keys: StationKeysFile | None = None
     """Who may connect. Without it the station listens only to its own machine."""
+    people: str | None = None
+    """The list of people who may log in (TOML, of ``inspection people``)."""
     evidence: str | None = None
     """A folder or an fsspec URL."""
     edge_timeout_ms: Annotated[int, Meta(ge=200, le=60_000)] = 2000
@@ -57,6 +61,7 @@ class StationConfig(Struct, frozen=True, kw_only=True):
     plans: dict[str, Plan]
     released: dict[str, Released]
     keys: tuple[KeyPair, AllowList] | None = None
+    people: Path | None = None
 
 
 def database_of(directory: Path) -> Path:
@@ -107,4 +112,5 @@ def read_station(path: Path) -> StationConfig:
         plans=plans,
         released=released,
         keys=keys,
+        people=None if file.people is None else resolve(path, file.people),
     )

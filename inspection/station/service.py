@@ -1,8 +1,9 @@
 """The station's sockets, and the loop around them.
 
-One thread, three ROUTER sockets. Frames are taken in bunches, so that one commit serves many; the
-answers go out after it. Nothing here decides anything but who is heard: with keys, a frame counts
-only while the key it came under is in the list, and an answer goes only to such a key.
+One thread, a ROUTER socket for each kind of peer. Frames are taken in bunches, so that one commit
+serves many; the answers go out after it. Nothing here decides anything but who is heard: with keys,
+a frame counts only while the key it came under is in the list, and an answer goes only to such a
+key.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ EVIDENCE_BUNCH = 1
 
 REMEMBERED_PEERS = 4096
 
-ROLES = {"edge": KeyRole.EDGE, "evidence": KeyRole.EDGE, "plc": KeyRole.PLC}
+ROLES = {
+    "edge": KeyRole.EDGE,
+    "evidence": KeyRole.EDGE,
+    "plc": KeyRole.PLC,
+    "people": KeyRole.PEOPLE,
+}
 """Whose keys each socket takes."""
 
 
@@ -62,7 +68,10 @@ class Service:
             ("edge", listen.edge, wire.EDGE_TO_STATION.max_bytes),
             ("plc", listen.plc, wire.PLC_TO_STATION.max_bytes),
             ("evidence", listen.evidence, wire.EVIDENCE_TO_STATION.max_bytes),
+            ("people", listen.people, wire.PEOPLE_TO_STATION.max_bytes),
         ):
+            if endpoint is None:
+                continue
             socket = self._context.socket(zmq.ROUTER)
             # A few bytes of head room: the largest message must pass, its length in a header too.
             socket.maxmsgsize = limit + 1024

@@ -135,6 +135,15 @@ SAMPLES: list[m.Message] = [
         last_seq=5,
     ),
     m.Refusal(seq=6, fault=m.Fault.RUN_OPEN, text="VIN1 is being inspected", run=RUN),
+    m.Login(request_id=NONCE, user="anna", password="correct horse"),
+    m.LoggedIn(
+        request_id=NONCE,
+        user="anna",
+        roles=(m.Role.OPERATOR, m.Role.QUALITY),
+        token="bm90.aW5n",
+        valid_ms=36_000_000,
+    ),
+    m.Declined(request_id=NONCE, fault=m.Fault.NOT_AUTHORISED, text="the login has expired"),
 ]
 
 

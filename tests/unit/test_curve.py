@@ -36,6 +36,7 @@ NAMES = {
     "edge-1": (KeyRole.EDGE, ("cam1",)),
     "edge-2": (KeyRole.EDGE, ("cam2",)),
     "plc-1": (KeyRole.PLC, ()),
+    "page": (KeyRole.PEOPLE, ()),
 }
 UNKNOWN = "edge-unknown"
 
@@ -54,12 +55,10 @@ class Plant:
             public = read_public(folder / "keys" / f"{name}.pub")
             entries.append(Allowed(public=public, role=role, id=name, cameras=cameras))
         write_allowed(self.list, entries)
-        edge, evidence, plc = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
-        self.endpoints = {"edge": edge, "evidence": evidence, "plc": plc}
+        ports = zip(("edge", "evidence", "plc", "people"), free_ports(4), strict=True)
+        self.endpoints = {name: f"tcp://127.0.0.1:{port}" for name, port in ports}
         own = read_private(folder / "keys" / "station.key")
-        self.service = Service(
-            Listen(edge=edge, evidence=evidence, plc=plc), (own, AllowList(self.list))
-        )
+        self.service = Service(Listen(**self.endpoints), (own, AllowList(self.list)))
         self.context = zmq.Context()
         self.handshakes = Handshakes()
         self.clients: list[zmq.Socket[bytes]] = []
@@ -194,7 +193,10 @@ def test_a_peer_that_is_refused_is_named_in_the_stations_log(plant: Plant) -> No
     assert "127.0.0.1" in entry["text"]
 
 
-@pytest.mark.parametrize(("name", "lane"), [("plc-1", "edge"), ("edge-1", "plc")])
+@pytest.mark.parametrize(
+    ("name", "lane"),
+    [("plc-1", "edge"), ("edge-1", "plc"), ("plc-1", "people"), ("page", "plc")],
+)
 def test_a_key_of_one_plane_opens_no_other(plant: Plant, name: str, lane: str) -> None:
     client = plant.client(name, lane)
     assert not plant.send(client, hello() if lane == "edge" else beat(name), 0.4)
@@ -284,7 +286,7 @@ def test_a_listed_edge_that_claims_anothers_name_is_refused_and_written_down(
     for number in range(3):
         plant.send(thief, hello("edge-1", "cam1", nonce=str(number) * 32))
         (refused,) = plant.answers(thief, wire.STATION_TO_EDGE, 3)
-        assert (refused.fault, "edge-2" in refused.text) == (Fault.NOT_AUTHORISED, True)
+        assert (refused.fault, "edge-2" in refused.text) == (Fault.WRONG_KEY, True)
     assert plant.bench.station.not_ready()[0] is Fault.EDGE_MISSING
     assert plant.events("impostor") == ["the key of edge edge-2 spoke for edge-1"]
 
@@ -302,8 +304,16 @@ def test_a_listed_plc_cannot_ask_in_anothers_name(plant: Plant) -> None:
     begin = m.Begin(plc="plc-2", seq=7, part="P1", plan="plan")
     plant.send(plc, wire.PLC_TO_STATION.encode(begin))
     (refusal,) = plant.answers(plc, wire.STATION_TO_PLC, 3)
-    assert (refusal.fault, refusal.seq) == (Fault.NOT_AUTHORISED, 7)
+    assert (refusal.fault, refusal.seq) == (Fault.WRONG_KEY, 7)
     assert plant.bench.reader.counts()["run"] == 0
+
+
+def test_a_page_is_heard_and_its_key_alone_authorises_nothing(plant: Plant) -> None:
+    page = plant.client("page", "people")
+    login = m.Login(request_id="1" * 32, user="anna", password="correct horse")
+    plant.send(page, wire.PEOPLE_TO_STATION.encode(login))
+    (answer,) = plant.answers(page, wire.STATION_TO_PEOPLE, 3)
+    assert answer.fault is Fault.NOT_AUTHORISED
 
 
 def test_a_picture_under_anothers_name_is_not_stored(plant: Plant) -> None:
@@ -311,7 +321,7 @@ def test_a_picture_under_anothers_name_is_not_stored(plant: Plant) -> None:
     picture = m.Evidence(edge="edge-1", sha256="c" * 64, media_type="png", data=b"x")
     plant.send(thief, wire.EVIDENCE_TO_STATION.encode(picture))
     (refused,) = plant.answers(thief, wire.STATION_TO_EVIDENCE, 3)
-    assert refused.fault is Fault.NOT_AUTHORISED
+    assert refused.fault is Fault.WRONG_KEY
     assert not any((plant.folder / "evidence").rglob("*.png"))
 
 
