@@ -105,6 +105,24 @@ def test_a_line_works_with_every_connection_encrypted_and_says_who_is_shut_out(
             assert line.stop(name) == 0
 
 
+def test_whoever_is_allowed_only_after_the_start_is_let_in_without_a_restart(
+    tmp_path: Path, package: Path
+) -> None:
+    parts = parts_with_some_defects(tmp_path / "images", 2)
+    with make_line(tmp_path, package, parts, keys=True) as line:
+        allowed = line.folder / "keys" / "allowed.toml"
+        entries = read_allowed(allowed)
+        write_allowed(allowed, [])
+        line.start()
+        for name in ("edge-cam1", "plc"):
+            line.until(lambda name=name: "the key is not allowed" in line.log(name), 20, "refusal")
+        write_allowed(allowed, entries)
+        assert line.wait("plc", 60) == 0
+        assert list(judge_line(line, parts, POINTS).values()) == ["NOK", "OK"]
+        # The pictures too, whose socket was refused at first like the other.
+        line.until(lambda: line.reader.counts()["evidence"] > 0, 20, "evidence")
+
+
 def test_people_log_in_at_a_running_station_and_stay_so_over_its_restart(
     tmp_path: Path, package: Path
 ) -> None:

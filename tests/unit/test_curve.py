@@ -193,6 +193,19 @@ def test_a_peer_that_is_refused_is_named_in_the_stations_log(plant: Plant) -> No
     assert "127.0.0.1" in entry["text"]
 
 
+def test_whoever_tries_new_keys_does_not_fill_the_log(plant: Plant) -> None:
+    gate = plant.service._gate
+    with structlog.testing.capture_logs() as logs:
+        for number in range(100):
+            gate._tell(f"key {number}")
+            gate._tell("key 0")
+        gate._since -= 60
+        gate._tell("key 1")
+    refused = [entry for entry in logs if entry["event"] == "connection refused"]
+    assert len(refused) == 21
+    assert [entry["unsaid"] for entry in logs if "unsaid" in entry] == [180]
+
+
 @pytest.mark.parametrize(
     ("name", "lane"),
     [("plc-1", "edge"), ("edge-1", "plc"), ("plc-1", "people"), ("page", "plc")],
