@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import zmq
 
@@ -57,6 +58,8 @@ class Service:
         self._gate: Gatekeeper | None = None
         self._dropped = 0
         self._list_fault = ""
+        self._seen: Mapping[str, Allowed] = {}
+        """The keys that were allowed when the peers were last compared with them."""
         if keys is not None:
             try:
                 self._gate = Gatekeeper(self._context, keys[1])
@@ -178,6 +181,9 @@ class Service:
         """Take up what has changed in the list of allowed keys: whoever is no longer in it is cut
         off now, not at its next handshake."""
         allowed.refresh()
+        if allowed.keys is self._seen:
+            return
+        self._seen = allowed.keys
         for (name, peer), key in list(self._peers.items()):
             if key not in allowed.keys:
                 del self._peers[name, peer]
