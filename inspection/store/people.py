@@ -1,8 +1,8 @@
 """What the store keeps of people and of the guard over the line: part of the one writer.
 
-The decisions on a run are sealed in a chain as verdicts are (of the run, because a run may move into
-another period without the others), and read back only with their seals recomputed: a changed or
-missing one shows, and what rests on it is not OK.
+The decisions on a run are sealed in a chain as verdicts are (of the run, because a run may move
+into another period without the others), and read back only with their seals recomputed: a changed
+or missing one shows, and what rests on it is not OK.
 """
 
 from __future__ import annotations
