@@ -56,6 +56,12 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
+    "decide": Command(
+        "inspection.station.decide_command", "say to a station what a point is, as a person"
+    ),
+    "bypass": Command(
+        "inspection.station.bypass_command", "switch a station's inspection off for a time, or on"
+    ),
     "people": Command(
         "inspection.station.people_command", "who may log in at a station: add, list, remove"
     ),

@@ -72,6 +72,8 @@ class PointRow:
     """Hash of the model package whose classes ``scores`` are of."""
     evidence: str | None
     late: bool
+    record: int = 0
+    """The record that it is in: what a decision on the point says it looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -842,6 +844,7 @@ class Reader:
             package=row.package_hash,
             evidence=row.evidence,
             late=row.late,
+            record=row.record,
         )
 
     def _severity(self, value: str | None) -> Severity | None:
