@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, structs
 
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
@@ -81,6 +81,22 @@ def _released(folder: Path, trusted: tuple[Path, ...]) -> Released:
     return Released(package.manifest, package.policy, package.ref)
 
 
+def _check_challenge(path: Path, plan: Plan, released: dict[str, Released]) -> None:
+    """A known defect of a class that its model does not know would never be found."""
+    if plan.challenge is UNSET:
+        return
+    kinds = {point.id: plan.kinds[point.kind].model for point in plan.points}
+    for point, finding in plan.challenge.defects.items():
+        model = released[kinds[point]]
+        known = [name for name in model.manifest.class_names if name != model.policy.ok_class]
+        if finding not in known:
+            text = (
+                f"plan {plan.name}: challenge.defects: {finding!r} at {point} is no class of model"
+                f" {kinds[point]}: it has {', '.join(known)}"
+            )
+            raise ConfigurationError(Problem(str(path), None, "plans", text))
+
+
 def read_station(path: Path) -> StationConfig:
     """Read a station's configuration with its plans and the references of its models.
 
@@ -105,6 +121,7 @@ def read_station(path: Path) -> StationConfig:
             raise ConfigurationError(
                 Problem(str(path), None, "plans", f"two plans are named {plan.name!r}")
             )
+        _check_challenge(path, plan, released)
         plans[plan.name] = plan
     directory = resolve(path, file.directory)
     evidence = file.evidence or str(directory / "evidence")

@@ -18,7 +18,9 @@ from oracle_of_people import examine_people
 
 from inspection import messages as m
 from inspection import wire
+from inspection.errors import ConfigurationError
 from inspection.messages import Action, Fault, Reason, Role
+from inspection.station.config import read_station
 from inspection.station.people import PersonEntry, hashed, write_people
 from inspection.testing import boards
 from inspection.testing.line import Line, free_ports
@@ -327,3 +329,21 @@ def test_a_bypassed_line_holds_every_part_also_after_a_restart(floor: Floor) -> 
     assert ended.returncode == 0, ended.stderr
     floor.until_fault(Fault.NONE)
     assert floor.inspect("B2").ok
+
+
+def test_a_known_defect_that_no_model_can_name_stops_the_start(
+    tmp_path: Path, package: Path
+) -> None:
+    plan = boards.write_plan(tmp_path / "plan")
+    challenge = f'parts = ["R1"]\ninterval_minutes = 60\ndefects = {{ "{P12}" = "rust" }}\n'
+    plan.write_text(f"[challenge]\n{challenge}\n{plan.read_text()}")
+    line = Line(
+        tmp_path / "line",
+        plans=[plan],
+        models={"darkness": package},
+        cameras={},
+        parts=[],
+        plan=boards.PLAN,
+    )
+    with pytest.raises(ConfigurationError, match="'rust' at v0-r1c2 is no class of model"):
+        read_station(line.config("station"))

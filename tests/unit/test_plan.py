@@ -43,6 +43,11 @@ camera = "camera-1"
 width_px = 640
 height_px = 480
 """
+CHALLENGE = """\
+[challenge]
+parts = ["RABBIT-1"]
+interval_minutes = 480
+defects = { P1 = "missing" }"""
 HEADER = "id,view,kind,left_px,top_px,width_px,height_px,severity"
 ROW = "P1,left,spot-weld,10,20,64,64,major"
 
@@ -175,6 +180,20 @@ def test_row_order_and_the_file_a_point_stands_in_do_not_change_the_hash(files: 
         for name, cell in zip(HEADER.split(","), other.split(","), strict=True)
     )
     assert files.write(rows(ROW), f"{TOML}\n[[point]]\n{table}\n").read().hash == expected.hash
+
+
+def test_what_a_plan_says_of_people_and_challenges_is_part_of_it(files: Files) -> None:
+    said = f'{TOML}\n[decisions]\ntwo_persons = ["critical", "major"]\n{CHALLENGE}\n'
+    plan = files.write(toml=said).read()
+    assert plan.deciding.two_persons == (Severity.MAJOR, Severity.CRITICAL)
+    assert (plan.is_challenge("RABBIT-1"), plan.is_challenge("P1")) == (True, False)
+    assert decode_plan(encode_plan(plan)) == plan
+    before = files.write().read()
+    assert plan.hash != before.hash
+    assert not before.is_challenge("RABBIT-1")
+    # What says nothing is not part of it, so that plans keep the hash they have always had.
+    defaults = f"{TOML}\n[decisions]\ntwo_persons = []\nrepaired_without_inspection = false\n"
+    assert files.write(toml=defaults).read().hash == before.hash
 
 
 def test_minus_zero_is_the_same_place_as_zero(files: Files) -> None:
@@ -590,6 +609,42 @@ def test_a_wrong_datum_is_named(
         ("[[view]]", '[severity]\nminor = "ok"\n[[view]]', 11, "severity.minor", "hold or nok"),
         ("[[view]]", '[severity]\nsome = "nok"\n[[view]]', 11, "severity.some", "unknown"),
         ("[[view]]", "[extra]\n[[view]]", 10, "extra", "unknown"),
+        (
+            "[[view]]",
+            '[decisions]\ntwo_persons = ["some"]\n[[view]]',
+            11,
+            "decisions.two_persons",
+            "minor or major or critical",
+        ),
+        (
+            "[[view]]",
+            "[decisions]\nrepaired_without_inspection = 1\n[[view]]",
+            11,
+            "decisions.repaired_without_inspection",
+            "true or false",
+        ),
+        (
+            "[[view]]",
+            f"{CHALLENGE.replace('480', '0')}\n[[view]]",
+            12,
+            "challenge.interval_minutes",
+            "outside 1 to",
+        ),
+        ("[[view]]", "[challenge]\n[[view]]", 10, "challenge.parts", "is missing"),
+        (
+            "[[view]]",
+            f"{CHALLENGE.replace('P1', 'P9')}\n[[view]]",
+            13,
+            "challenge.defects.P9",
+            "no point of this plan",
+        ),
+        (
+            "[[view]]",
+            f"{CHALLENGE.replace('{ P1', '{ ' + chr(34) + 'a b' + chr(34))}\n[[view]]",
+            13,
+            "challenge.defects",
+            "no identifier",
+        ),
     ],
 )
 def test_a_mistake_in_the_toml_file_is_named_with_its_line(
