@@ -28,7 +28,7 @@ from inspection.decisions import (
     states,
     why_not,
 )
-from inspection.errors import NotAuthorised
+from inspection.errors import NotAuthorised, PlanError, StoreError
 from inspection.ledger import count
 from inspection.log import get_logger
 from inspection.messages import Fault, Reason, Role, RunVerdict, Severity
@@ -140,11 +140,15 @@ class Desk:
     # ---------------------------------------------------------------------------- decisions
 
     def history(self, run: str) -> History:
-        """A closed run and the runs it goes on from, as they are on record."""
+        """A closed run and the runs it goes on from, as they are on record. Raises `StoreError`
+        where its plan can no longer be read."""
         facts = self._store.run_facts(run)
-        plan = None if facts is None else self._store.plan(facts.plan_hash)
+        try:
+            plan = None if facts is None else self._store.plan(facts.plan_hash)
+        except PlanError as error:
+            raise StoreError(f"the plan of run {run} was damaged: {error}") from None
         if facts is None or plan is None:
-            raise KeyError(run)
+            raise StoreError(f"run {run} or its plan is not on record: restore a backup")
         looks: list[Look] = []
         seq_after: dict[int, int] = {}
         intact = plan.hash == facts.plan_hash
@@ -174,6 +178,14 @@ class Desk:
             name = terms.repair_of
         return History(plan, tuple(reversed(looks)), seq_after, intact)
 
+    def intact_history(self, run: str) -> History | None:
+        """The same where all of it is as it was written, else None."""
+        try:
+            history = self.history(run)
+        except StoreError:
+            return None
+        return history if history.intact else None
+
     def body(self, run: str, history: History | None = None) -> Body:
         """The verdict on the part that a run ends with, HOLD where the record does not hold."""
         history = self.history(run) if history is None else history
@@ -196,7 +208,10 @@ class Desk:
         latest = self._store.latest_verdict(ask.run)
         if latest is None:
             raise _Declines(Fault.NO_VERDICT, f"run {ask.run} is still open: wait for its verdict")
-        history = self.history(ask.run)
+        try:
+            history = self.history(ask.run)
+        except StoreError as error:
+            raise _Declines(Fault.STORE_FAILED, str(error)) from None
         before = states(history.plan, history.looks)
         if ask.point not in before:
             text = f"the plan of run {ask.run} has no point {ask.point}"

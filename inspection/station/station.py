@@ -1017,7 +1017,7 @@ class Station:
                 why = f"run {earlier} was of another version of the plan"
             elif self._store.terms(earlier).limit in LASTING:
                 why = f"run {earlier} was not guarded by a challenge"
-            elif not (before := self._desk.history(earlier)).intact:
+            elif (before := self._desk.intact_history(earlier)) is None:
                 why = f"the record of run {earlier} was changed"
             else:
                 points = not_ok(plan, before.looks) if begin.points is UNSET else begin.points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from inspection.ledger import (
@@ -18,6 +19,7 @@ from inspection.ledger import (
     PlaceOrder,
     RecordAbsence,
     Refuse,
+    RunLimited,
     RunOpened,
     RunStopped,
     Tick,
@@ -294,3 +296,67 @@ def test_an_attempt_number_from_before_a_restart_is_not_used_again() -> None:
     bench.begin()
     bench.ledger.restore_order("r", "v0", 4, "e0")
     assert bench.ready() == [PlaceOrder("e0", "r", "v0", 5, ("v0p0", "v0p1"))]
+
+
+# ------------------------------------------------------------------ re-inspections and limits
+
+
+def test_only_what_is_not_carried_is_ordered_and_only_that_changes() -> None:
+    ledger = Ledger()
+    ledger.handle(EdgeReady("e0", ("c0",)), 0)
+    opened = RunOpened("r", "part", make_plan(), 1000, carried=(nok("v0p1"),))
+    (order,) = ledger.handle(opened, 0)
+    assert isinstance(order, PlaceOrder)
+    assert order.points == ("v0p0",)
+    assert (ledger.covers("r", "v0p0"), ledger.covers("r", "v0p1")) == (True, False)
+    assert (ledger.balance("r").nok, ledger.balance("r").open) == (1, 1)
+    (closed,) = ledger.handle(answered([ok("v0p0"), ok("v0p1")]), 1)
+    assert isinstance(closed, CloseRun)
+    assert (closed.verdict, closed.balance.ok, closed.balance.nok) == (RunVerdict.NOK, 1, 1)
+
+
+def test_a_conflict_says_nothing_of_points_that_are_not_looked_at() -> None:
+    ledger = Ledger()
+    ledger.handle(EdgeReady("e0", ("c0",)), 0)
+    ledger.handle(RunOpened("r", "part", make_plan(), 1000, carried=(ok("v0p1"),)), 0)
+    absence, _ = ledger.handle(AnswersConflict("r", ("v0p0", "v0p1")), 1)
+    assert isinstance(absence, RecordAbsence)
+    assert [entry.point for entry in absence.entries] == ["v0p0"]
+
+
+@pytest.mark.parametrize("when", ["at the beginning", "later"])
+def test_a_run_that_is_not_guarded_is_held_though_every_point_is_ok(when: str) -> None:
+    ledger = Ledger()
+    ledger.handle(EdgeReady("e0", ("c0",)), 0)
+    first = Reason.CHALLENGE_FAILED if when == "at the beginning" else Reason.NONE
+    ledger.handle(RunOpened("r", "part", make_plan(), 1000, limit=first), 0)
+    if when == "later":
+        ledger.handle(RunLimited("r", Reason.CHALLENGE_FAILED), 1)
+    (closed,) = ledger.handle(answered([ok("v0p0"), ok("v0p1")]), 2)
+    assert isinstance(closed, CloseRun)
+    assert (closed.verdict, closed.limit) == (RunVerdict.HOLD, Reason.CHALLENGE_FAILED)
+    assert closed.balance.ok == 2
+
+
+def test_a_limit_makes_no_defect_less() -> None:
+    ledger = Ledger()
+    ledger.handle(EdgeReady("e0", ("c0",)), 0)
+    ledger.handle(RunOpened("r", "part", make_plan(), 1000, limit=Reason.CHALLENGE_PART), 0)
+    (closed,) = ledger.handle(answered([ok("v0p0"), nok("v0p1")]), 1)
+    assert isinstance(closed, CloseRun)
+    assert closed.verdict is RunVerdict.NOK
+
+
+def test_a_bypassed_run_orders_nothing_and_is_held_whatever_the_plan_says_of_absence() -> None:
+    strict = msgspec.structs.replace(make_plan(), severity={Severity.MAJOR: Unresolved.NOK})
+    ledger = Ledger()
+    ledger.handle(EdgeReady("e0", ("c0",)), 0)
+    absence, closed = ledger.handle(RunOpened("r", "part", strict, 1000, limit=Reason.BYPASSED), 0)
+    assert isinstance(absence, RecordAbsence)
+    assert {entry.reason for entry in absence.entries} == {Reason.BYPASSED}
+    assert isinstance(closed, CloseRun)
+    assert (closed.verdict, closed.balance.not_inspected) == (RunVerdict.HOLD, 2)
+    ledger.handle(RunOpened("r2", "part", strict, 1000), 0)
+    *_, closed = ledger.handle(Abandoned("r2", Reason.BYPASSED), 1)
+    assert isinstance(closed, CloseRun)
+    assert (closed.verdict, closed.limit) == (RunVerdict.HOLD, Reason.BYPASSED)

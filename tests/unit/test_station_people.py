@@ -487,6 +487,18 @@ def test_a_view_that_a_re_inspection_does_not_need_is_not_triggered(
     assert floor.verdict(None).ok
 
 
+def test_nothing_goes_on_from_a_record_that_was_changed(floor: Floor) -> None:
+    run = floor.inspected((Verdict.NOK, Verdict.NOK))
+    repaired(floor, run, "p0")
+    with sqlite3.connect(floor.folder / "station.db") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            database.execute(f"DROP TRIGGER {name}")
+        database.execute("UPDATE result SET verdict = 'OK' WHERE point_id = 'p1'")
+    refusal = floor.ask(m.Begin, part="part-1", plan="plan", repair_of=run)
+    assert refusal.fault is Fault.NOT_REINSPECTABLE
+    assert "was changed" in refusal.text
+
+
 # --------------------------------------------------------------------------- challenge parts
 
 GUARDED = replace(
