@@ -101,6 +101,8 @@ class PointState:
     def judged(self, deciding: Deciding) -> Judged:
         """The rules above, applied."""
         base = self.entry
+        if not self.words and not self.repairs:
+            return Judged(base)
         if self.repairs:
             base = Entry(self.point, Verdict.NOT_INSPECTED, Reason.REPAIRED)
         votes = self._votes(deciding)
@@ -219,25 +221,35 @@ class Body:
 
 
 def states(
-    plan: Plan, looks: Sequence[Look], *, until_seq: Mapping[int, int] | None = None, seq: int = 0
+    plan: Plan,
+    looks: Sequence[Look],
+    *,
+    point: str | None = None,
+    until_seq: Mapping[int, int] | None = None,
+    seq: int = 0,
 ) -> dict[str, PointState]:
-    """The state of every point after a whole run and the re-inspections that followed it.
+    """The state of every point, or only of one, after a whole run and the re-inspections that
+    followed it.
 
     With ``until_seq`` (the verdict in force after each decision, by number) only decisions up to
     verdict ``seq`` count: what somebody saw who looked at that verdict.
     """
     found: dict[str, PointState] = {}
+    planned = [each for each in plan.points if point is None or each.id == point]
+    deciding = plan.deciding
     for look in looks:
-        for point in plan.points:
-            if look.covers is not None and point.id not in look.covers:
+        for each in planned:
+            if look.covers is not None and each.id not in look.covers:
                 continue
-            absent = Entry(point.id, Verdict.NOT_INSPECTED, Reason.RECORD_LOST)
-            entry, record = look.entries.get(point.id, absent), look.records.get(point.id, 0)
-            before = found.get(point.id)
-            found[point.id] = (
-                PointState(point.id, point.severity, entry, record)
+            entry = look.entries.get(each.id)
+            if entry is None:
+                entry = Entry(each.id, Verdict.NOT_INSPECTED, Reason.RECORD_LOST)
+            record = look.records.get(each.id, 0)
+            before = found.get(each.id)
+            found[each.id] = (
+                PointState(each.id, each.severity, entry, record)
                 if before is None
-                else before.looked(entry, record, plan.deciding)
+                else before.looked(entry, record, deciding)
             )
         for word in sorted(look.decisions, key=lambda word: word.number):
             if until_seq is not None and until_seq[word.number] > seq:
@@ -253,7 +265,8 @@ def judge_body(plan: Plan, looks: Sequence[Look], *, superseded: bool = False) -
     OK only if every planned point's latest valid state is OK. A run that a later one has followed
     (``superseded``) can no longer make the part OK: only the latest run can.
     """
-    told = {name: state.judged(plan.deciding) for name, state in states(plan, looks).items()}
+    deciding = plan.deciding
+    told = {name: state.judged(deciding) for name, state in states(plan, looks).items()}
     settled = {name: point.entry for name, point in told.items()}
     for point in plan.points:
         if point.id not in settled:

@@ -212,7 +212,7 @@ class Desk:
             history = self.history(ask.run)
         except StoreError as error:
             raise _Declines(Fault.STORE_FAILED, str(error)) from None
-        before = states(history.plan, history.looks)
+        before = states(history.plan, history.looks, point=ask.point)
         if ask.point not in before:
             text = f"the plan of run {ask.run} has no point {ask.point}"
             raise _Declines(Fault.UNKNOWN_POINT, text)
@@ -247,7 +247,11 @@ class Desk:
             text = f"run {ask.run} has no verdict {ask.expected_seq}: look at it again"
             raise _Declines(Fault.STALE, text)
         then = states(
-            history.plan, history.looks, until_seq=history.seq_after, seq=ask.expected_seq
+            history.plan,
+            history.looks,
+            point=ask.point,
+            until_seq=history.seq_after,
+            seq=ask.expected_seq,
         )[ask.point].judged(history.plan.deciding)
         now = state.judged(history.plan.deciding)
         if (then.entry.verdict, then.by) != (now.entry.verdict, now.by):

@@ -921,7 +921,18 @@ class Store(PeopleTables):
     def _stored_records(self, run: str) -> tuple[StoredRecord, ...]:
         entries: dict[int, set[Entry]] = {}
         unreadable: set[int] = set()
-        for row in self._db.execute(sa.select(schema.result).where(schema.result.c.run_id == run)):
+        result = schema.result
+        # Not whole rows: their scores would have to be read as JSON.
+        for row in self._db.execute(
+            sa.select(
+                result.c.record,
+                result.c.point_id,
+                result.c.verdict,
+                result.c.reason,
+                result.c.finding,
+                result.c.class_severity,
+            ).where(result.c.run_id == run)
+        ):
             try:
                 entries.setdefault(row.record, set()).add(entry_of(row))
             except ValueError:
