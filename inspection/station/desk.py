@@ -196,6 +196,7 @@ class Desk:
         latest = self._store.latest_verdict(ask.run)
         if latest is None:
             raise _Declines(Fault.NO_VERDICT, f"run {ask.run} is still open: wait for its verdict")
+        self._store.bring_part(ask.run)
         history = self.history(ask.run)
         before = states(history.plan, history.looks)
         if ask.point not in before:

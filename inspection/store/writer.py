@@ -921,7 +921,8 @@ class Store(PeopleTables):
     def _stored_records(self, run: str) -> tuple[StoredRecord, ...]:
         entries: dict[int, set[Entry]] = {}
         unreadable: set[int] = set()
-        for row in self._db.execute(sa.select(schema.result).where(schema.result.c.run_id == run)):
+        home = self._home(run)
+        for row in home.execute(sa.select(schema.result).where(schema.result.c.run_id == run)):
             try:
                 entries.setdefault(row.record, set()).add(entry_of(row))
             except ValueError:
@@ -937,7 +938,7 @@ class Store(PeopleTables):
                 ),
                 number=row.number,
             )
-            for row in self._db.execute(
+            for row in home.execute(
                 sa.select(schema.record)
                 .where(schema.record.c.run_id == run)
                 .order_by(schema.record.c.number)
