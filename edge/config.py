@@ -48,6 +48,9 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys to connect with. Without it the station must be on the same machine."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     """Threads of one inference."""
+    memory_mib: Annotated[int, Meta(ge=512, le=1_048_576)] | None = None
+    """Address space the worker may use: a graph that asks for more fails as a model, not as the
+    machine. Some 4096 more than the models need; none without it."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 32
     """Points judged in one inference; between two the worker shows that it is alive."""
 

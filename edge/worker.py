@@ -131,6 +131,8 @@ class Worker:
         self._current: OrderRef | None = None
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
+        self._evidence_stuck_ns: int | None = None
+        """Since when the socket for pictures takes none; None where it does."""
         self._stopped = False
         self._look_again_ns = 0
         self._pictures_lost = (0, 0)
@@ -328,8 +330,13 @@ class Worker:
         if not self._link.open:
             self._evidence_sent.clear()
             return
-        if any(now - sent_ns > EVIDENCE_RETRY_NS for sent_ns in self._evidence_sent.values()):
+        waiting_since = [*self._evidence_sent.values()]
+        if self._evidence_stuck_ns is not None:
+            # Refused while its key was not yet allowed, a socket never tries again by itself.
+            waiting_since.append(self._evidence_stuck_ns)
+        if any(now - since_ns > EVIDENCE_RETRY_NS for since_ns in waiting_since):
             self._evidence_sent.clear()
+            self._evidence_stuck_ns = None
             self._disconnect(self._evidence)
             self._evidence = self._connect(
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
@@ -346,7 +353,10 @@ class Worker:
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
             except zmq.Again:
+                if self._evidence_stuck_ns is None:
+                    self._evidence_stuck_ns = now
                 return
+            self._evidence_stuck_ns = None
             self._evidence_sent[kept.sha256] = now
 
 

@@ -56,6 +56,9 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
+    "people": Command(
+        "inspection.station.people_command", "who may log in at a station: add, list, remove"
+    ),
     "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
     "store": Command("inspection.store.store_command", "check or back up a station's records"),
     "schemas": Command(
@@ -65,7 +68,7 @@ COMMANDS: dict[str, Command] = {
 
 EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
-    **dict.fromkeys(("sqlalchemy", "fsspec", "alembic"), "station"),
+    **dict.fromkeys(("sqlalchemy", "fsspec", "alembic", "argon2"), "station"),
     "streamlit": "ui",
     **dict.fromkeys(
         (

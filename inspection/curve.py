@@ -27,6 +27,8 @@ _FAILURES = (
 )
 SAY_AGAIN_S = 30.0
 """A peer that fails does so several times a second, for days: each kind is written so often."""
+SAY_MOST = 20
+"""Refusals written in that time at most: whoever tries new keys shall not fill the disk."""
 
 
 def serve_with(socket: zmq.Socket[bytes], own: KeyPair, role: KeyRole) -> None:
@@ -58,7 +60,9 @@ class Gatekeeper:
     def __init__(self, context: zmq.Context[Any], allowed: AllowList) -> None:
         self.allowed = allowed
         self._log = get_logger()
-        self._said: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._unsaid = 0
+        self._since = time.monotonic()
         self.socket: zmq.Socket[bytes] = context.socket(zmq.REP)
         self.socket.linger = 0
         try:
@@ -98,11 +102,16 @@ class Gatekeeper:
 
     def _tell(self, why: str) -> None:
         now = time.monotonic()
-        if now - self._said.get(why, float("-inf")) >= SAY_AGAIN_S:
-            if len(self._said) >= 1000:
-                self._said.clear()
-            self._said[why] = now
-            self._log.warning("connection refused", text=why)
+        if now - self._since >= SAY_AGAIN_S:
+            if self._unsaid:
+                self._log.warning("connections refused", unsaid=self._unsaid)
+            self._said.clear()
+            self._unsaid, self._since = 0, now
+        if why in self._said or len(self._said) >= SAY_MOST:
+            self._unsaid += 1
+            return
+        self._said.add(why)
+        self._log.warning("connection refused", text=why)
 
     def close(self) -> None:
         self.socket.close(linger=0)

@@ -306,7 +306,7 @@ def station_keys(
             loopback_only(endpoint, path, name)
         return None
     _curve_there()
-    return read_private(resolve(path, keys.own)), AllowList(resolve(path, keys.allowed))
+    return _own(path, keys.own), AllowList(resolve(path, keys.allowed))
 
 
 def client_keys(
@@ -318,9 +318,18 @@ def client_keys(
             loopback_only(endpoint, path, name)
         return None
     _curve_there()
-    return ClientKeys(
-        read_private(resolve(path, keys.own)), read_public(resolve(path, keys.station))
-    )
+    return ClientKeys(_own(path, keys.own), read_public(resolve(path, keys.station)))
+
+
+def _own(path: Path, own: str) -> KeyPair:
+    file = resolve(path, own)
+    if re.fullmatch(_Z85, own) and not file.exists():
+        message = (
+            "must name the file of a key, not be one; make a new pair, as this one has been in a"
+            " configuration"
+        )
+        raise ConfigurationError(Problem(str(path), None, "keys.own", message))
+    return read_private(file)
 
 
 def loopback_only(endpoint: str, file: Path, field: str) -> None:

@@ -145,6 +145,7 @@ class Fault(enum.IntEnum):
     UNKNOWN_POINT = 302
     NOT_POSSIBLE = 303
     REQUEST_REUSED = 304
+    TRY_LATER = 305
 
 
 class Role(enum.StrEnum):
@@ -566,6 +567,28 @@ class Refusal(Message, frozen=True):
 
 Token = Annotated[str, Meta(min_length=1, max_length=8192)]
 """What the station gave a person at login."""
+
+
+class Login(Message, frozen=True):
+    """Somebody wants a token. On the network only over an encrypted connection."""
+
+    request_id: Hex32
+    user: Id
+    password: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+    def __repr__(self) -> str:
+        # A message ends up in log lines and tracebacks; its password must not.
+        return f"Login(request_id={self.request_id!r}, user={self.user!r}, password=...)"
+
+
+class LoggedIn(Message, frozen=True):
+    """The token, for how long it holds, and what its holder may do as of now."""
+
+    request_id: Hex32
+    user: Id
+    roles: tuple[Role, ...]
+    token: Token
+    valid_ms: Count
 
 
 class Decide(Message, frozen=True):

@@ -89,8 +89,8 @@ ToPlc: TypeAlias = (
     | m.Status
     | m.Refusal
 )
-FromPeople: TypeAlias = m.Decide | m.Bypass | m.Unbypass
-ToPeople: TypeAlias = m.Decided | m.BypassState | m.Declined | m.Refused
+FromPeople: TypeAlias = m.Login | m.Decide | m.Bypass | m.Unbypass
+ToPeople: TypeAlias = m.LoggedIn | m.Decided | m.BypassState | m.Declined | m.Refused
 
 EDGE_TO_STATION: Lane[FromEdge] = Lane(FromEdge, max_bytes=4 * MIB)
 STATION_TO_EDGE: Lane[ToEdge] = Lane(ToEdge)

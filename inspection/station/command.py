@@ -11,6 +11,7 @@ from inspection import log
 from inspection.clock import SystemClock
 from inspection.evidence import EvidenceStore
 from inspection.station.config import database_of, read_station
+from inspection.station.people import People, station_secret
 from inspection.station.service import Service
 from inspection.station.station import Station
 from inspection.store import Store
@@ -25,6 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     log.configure("station")
     logger = log.get_logger()
     clock = SystemClock()
+    people = None
+    if config.people is not None:
+        secret = station_secret(config.directory / "tokens.secret")
+        people = People(config.people, secret, clock.boot_id())
     store = Store(database_of(config.directory), config.file.station, clock, config.file.turns)
     try:
         service = Service(config.file.listen, config.keys)
@@ -37,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
                 evidence=EvidenceStore(config.evidence),
                 clock=clock,
                 edge_timeout_ms=config.file.edge_timeout_ms,
+                people=people,
             )
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: service.stop())

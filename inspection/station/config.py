@@ -47,6 +47,8 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whose signature every package and policy must carry."""
     keys: StationKeysFile | None = None
     """Who may connect. Without it the station listens only to its own machine."""
+    people: str | None = None
+    """The list of people who may log in (TOML, of ``inspection people``)."""
     evidence: str | None = None
     """A folder or an fsspec URL."""
     turns: tuple[TimeOfDay, ...] = ("00:00",)
@@ -64,6 +66,7 @@ class StationConfig(Struct, frozen=True, kw_only=True):
     plans: dict[str, Plan]
     released: dict[str, Released]
     keys: tuple[KeyPair, AllowList] | None = None
+    people: Path | None = None
 
 
 def database_of(directory: Path) -> Path:
@@ -114,4 +117,5 @@ def read_station(path: Path) -> StationConfig:
         plans=plans,
         released=released,
         keys=keys,
+        people=None if file.people is None else resolve(path, file.people),
     )

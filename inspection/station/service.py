@@ -1,14 +1,16 @@
 """The station's sockets, and the loop around them.
 
-One thread, three ROUTER sockets. Frames are taken in bunches, so that one commit serves many; the
-answers go out after it. Nothing here decides anything but who is heard: with keys, a frame counts
-only while the key it came under is in the list, and an answer goes only to such a key.
+One thread, a ROUTER socket for each kind of peer. Frames are taken in bunches, so that one commit
+serves many; the answers go out after it. Nothing here decides anything but who is heard: with keys,
+a frame counts only while the key it came under is in the list, and an answer goes only to such a
+key.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import zmq
 
@@ -60,6 +62,8 @@ class Service:
         self._gate: Gatekeeper | None = None
         self._dropped = 0
         self._list_fault = ""
+        self._seen: Mapping[str, Allowed] = {}
+        """The keys that were allowed when the peers were last compared with them."""
         if keys is not None:
             try:
                 self._gate = Gatekeeper(self._context, keys[1])
@@ -185,6 +189,9 @@ class Service:
         """Take up what has changed in the list of allowed keys: whoever is no longer in it is cut
         off now, not at its next handshake."""
         allowed.refresh()
+        if allowed.keys is self._seen:
+            return
+        self._seen = allowed.keys
         for (name, peer), key in list(self._peers.items()):
             if key not in allowed.keys:
                 del self._peers[name, peer]

@@ -57,7 +57,7 @@ from inspection.station.desk import Desk, basis_of
 from inspection.station.guard import Guard, missed_defects
 from inspection.station.handshake import service_level
 from inspection.station.identity import why_impostor
-from inspection.station.people import People
+from inspection.station.people import VALID_NS, People, Throttled
 from inspection.store import Store
 from inspection.store.people import Basis, Terms
 from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
@@ -144,6 +144,7 @@ class Station:
         self._store_fault = ""
         self._refused_frames = 0
         self._told: set[str] = set()
+        self._people = people
         self._sender: Allowed | None = None
         """Whose key the frame in hand came under; None on a socket without keys."""
         self._impostures: Counter[str] = Counter()
@@ -574,6 +575,8 @@ class Station:
                 self._say("plc", peer, self._verdict(message))
             case m.Decide() | m.Bypass() | m.Unbypass():
                 self._person(peer, message)
+            case m.Login():
+                self._say("people", peer, self._login(message))
             case _:
                 self._plc_peers[message.plc] = peer
                 self._request(peer, message)
@@ -613,10 +616,10 @@ class Station:
             self._store.add_event("impostor", f"{text} ({count + 1} in all)" if count else text)
             self._log.error("impostor refused", socket=socket, text=text)
         fault = Fault.WRONG_KEY
-        if socket in ("edge", "evidence"):
-            self._say(socket, peer, m.Refused(fault=fault, text=text))
-        else:
+        if socket == "plc":
             self._say(socket, peer, m.Refusal(seq=seq, fault=fault, text=text))
+        else:
+            self._say(socket, peer, m.Refused(fault=fault, text=text))
 
     def _write_reports(self) -> None:
         for kind, text in self._reports:
@@ -625,6 +628,32 @@ class Station:
 
     def _say(self, socket: str, peer: bytes, message: Any) -> None:
         self._out.append((socket, peer, OUTGOING[socket].encode(message)))
+
+    # -------------------------------------------------------------------------------- people
+
+    def _login(self, login: m.Login) -> m.LoggedIn | m.Declined:
+        """A token, or why there is none; either is on record."""
+        if self._people is None:
+            text = "nobody can log in here: the station's configuration names no people"
+            return m.Declined(request_id=login.request_id, fault=Fault.NOT_AUTHORISED, text=text)
+        try:
+            token = self._people.login(login.user, login.password, self._now_ns)
+            person = self._people.verify(token, self._now_ns)
+        except NotAuthorised as error:
+            late = isinstance(error, Throttled)
+            if not late:  # how many those are is limited by the waiting they bring
+                self._store.add_event("login_refused", f"{login.user}: {error}")
+            self._log.warning("login refused", user=login.user, text=str(error))
+            fault = Fault.TRY_LATER if late else Fault.NOT_AUTHORISED
+            return m.Declined(request_id=login.request_id, fault=fault, text=str(error))
+        self._store.add_event("login", f"{person.name} logged in")
+        return m.LoggedIn(
+            request_id=login.request_id,
+            user=person.name,
+            roles=tuple(sorted(person.roles)),
+            token=token,
+            valid_ms=VALID_NS // 1_000_000,
+        )
 
     # --------------------------------------------------------------------------------- edges
 

@@ -158,6 +158,14 @@ SAMPLES: list[m.Message] = [
     m.Unbypass(token="token-1", request_id=NONCE, reason="camera is back"),
     m.BypassState(request_id=NONCE, active=True, until_ns=1_700_000_000),
     m.Declined(request_id=NONCE, fault=m.Fault.STALE, text="look at it again"),
+    m.Login(request_id=NONCE, user="anna", password="correct horse"),
+    m.LoggedIn(
+        request_id=NONCE,
+        user="anna",
+        roles=(m.Role.OPERATOR, m.Role.QUALITY),
+        token="bm90.aW5n",
+        valid_ms=36_000_000,
+    ),
 ]
 
 

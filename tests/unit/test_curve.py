@@ -36,6 +36,7 @@ NAMES = {
     "edge-1": (KeyRole.EDGE, ("cam1",)),
     "edge-2": (KeyRole.EDGE, ("cam2",)),
     "plc-1": (KeyRole.PLC, ()),
+    "page": (KeyRole.PEOPLE, ()),
 }
 UNKNOWN = "edge-unknown"
 
@@ -54,12 +55,10 @@ class Plant:
             public = read_public(folder / "keys" / f"{name}.pub")
             entries.append(Allowed(public=public, role=role, id=name, cameras=cameras))
         write_allowed(self.list, entries)
-        edge, evidence, plc = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
-        self.endpoints = {"edge": edge, "evidence": evidence, "plc": plc}
+        ports = zip(("edge", "evidence", "plc", "people"), free_ports(4), strict=True)
+        self.endpoints = {name: f"tcp://127.0.0.1:{port}" for name, port in ports}
         own = read_private(folder / "keys" / "station.key")
-        self.service = Service(
-            Listen(edge=edge, evidence=evidence, plc=plc), (own, AllowList(self.list))
-        )
+        self.service = Service(Listen(**self.endpoints), (own, AllowList(self.list)))
         self.context = zmq.Context()
         self.handshakes = Handshakes()
         self.clients: list[zmq.Socket[bytes]] = []
@@ -194,7 +193,23 @@ def test_a_peer_that_is_refused_is_named_in_the_stations_log(plant: Plant) -> No
     assert "127.0.0.1" in entry["text"]
 
 
-@pytest.mark.parametrize(("name", "lane"), [("plc-1", "edge"), ("edge-1", "plc")])
+def test_whoever_tries_new_keys_does_not_fill_the_log(plant: Plant) -> None:
+    gate = plant.service._gate
+    with structlog.testing.capture_logs() as logs:
+        for number in range(100):
+            gate._tell(f"key {number}")
+            gate._tell("key 0")
+        gate._since -= 60
+        gate._tell("key 1")
+    refused = [entry for entry in logs if entry["event"] == "connection refused"]
+    assert len(refused) == 21
+    assert [entry["unsaid"] for entry in logs if "unsaid" in entry] == [180]
+
+
+@pytest.mark.parametrize(
+    ("name", "lane"),
+    [("plc-1", "edge"), ("edge-1", "plc"), ("plc-1", "people"), ("page", "plc")],
+)
 def test_a_key_of_one_plane_opens_no_other(plant: Plant, name: str, lane: str) -> None:
     client = plant.client(name, lane)
     assert not plant.send(client, hello() if lane == "edge" else beat(name), 0.4)
@@ -304,6 +319,14 @@ def test_a_listed_plc_cannot_ask_in_anothers_name(plant: Plant) -> None:
     (refusal,) = plant.answers(plc, wire.STATION_TO_PLC, 3)
     assert (refusal.fault, refusal.seq) == (Fault.WRONG_KEY, 7)
     assert plant.bench.reader.counts()["run"] == 0
+
+
+def test_a_page_is_heard_and_its_key_alone_authorises_nothing(plant: Plant) -> None:
+    page = plant.client("page", "people")
+    login = m.Login(request_id="1" * 32, user="anna", password="correct horse")
+    plant.send(page, wire.PEOPLE_TO_STATION.encode(login))
+    (answer,) = plant.answers(page, wire.STATION_TO_PEOPLE, 3)
+    assert answer.fault is Fault.NOT_AUTHORISED
 
 
 def test_a_picture_under_anothers_name_is_not_stored(plant: Plant) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -168,6 +170,56 @@ def test_a_weight_that_claims_eighty_gigabytes_is_refused_before_they_are_spent(
     seal(folder, manifest, policy)
     with pytest.raises(PackageError, match="refuses the graph"):
         runtimes.load(open_package(folder))
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from edge.command import limit_memory
+from inspection import runtimes
+from inspection.errors import PackageError
+from inspection.package import open_package
+limit_memory(int(sys.argv[2]))
+try:
+    runtimes.load(open_package(Path(sys.argv[1])))
+except PackageError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.parametrize("gigabytes", [0, 80])
+def test_a_graph_that_computes_eighty_gigabytes_is_a_refused_model_and_no_dead_worker(
+    tmp_path: Path, gigabytes: int
+) -> None:
+    folder = build_package(tmp_path / "model")
+    graph = onnx.load(folder / MODEL)
+    (scores,) = (node for node in graph.graph.node if "scores" in node.output)
+    scores.output[:] = ["small"]
+    size = np.asarray([max(1, gigabytes * 250_000_000)], np.int64)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(size, "size"))
+    graph.graph.node.extend(
+        [
+            helper.make_node("ConstantOfShape", ["size"], ["huge"]),
+            helper.make_node("ReduceMax", ["huge"], ["zero"], keepdims=0),
+            helper.make_node("Add", ["small", "zero"], ["scores"]),
+        ]
+    )
+    (folder / MODEL).write_bytes(graph.SerializeToString())
+    manifest, _ = read_manifest(folder)
+    policy, _ = read_policy(folder / POLICY)
+    seal(folder, manifest, policy)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(folder), "4096"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if gigabytes:
+        assert done.stderr.startswith("refused: "), done.stderr
+        assert done.returncode == 1
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @given(st.data())

@@ -193,3 +193,15 @@ def test_with_keys_any_address_will_do_and_a_readable_private_key_stops_the_star
     for read, file in ((read_station, "s.toml"), (read_edge, "e.toml")):
         with pytest.raises(ConfigurationError, match="others may read it"):
             read(plant / file)  # type: ignore[operator]
+
+
+def test_a_private_key_written_into_a_configuration_is_refused_and_not_repeated(
+    plant: Path, tmp_path: Path
+) -> None:
+    private, _ = keys.new_pair(tmp_path, "station")
+    secret = read_private(private).secret
+    table = f'[keys]\nown = "{secret}"\nallowed = "allowed.toml"\n'
+    (plant / "s.toml").write_text(STATION.format(host="0.0.0.0") + table)
+    with pytest.raises(ConfigurationError, match="must name the file of a key") as error:
+        read_station(plant / "s.toml")
+    assert secret not in str(error.value)

@@ -726,9 +726,10 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(
             st.just("say"),
-            st.sampled_from(["anna", "ben", "otto", "ada", "nobody"]),
-            st.sampled_from(["p0", "p1"]),
-            st.sampled_from(Action),
+            # Mostly what can make a point OK.
+            st.sampled_from(["anna", "ben", "anna", "ben", "otto", "nobody"]),
+            st.sampled_from(["p0", "p1", "p1"]),
+            st.sampled_from([*Action, Action.OVERRULE, Action.OVERRULE, Action.REPAIRED]),
             st.sampled_from(["", "by hand"]),
             st.booleans(),
         ),
