@@ -22,7 +22,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return c_client.build(tmp_path_factory.mktemp("client"), "-fsanitize=address,undefined", "-g")
 
 
-def test_a_client_on_a_wire_that_is_cut_misses_no_verdict_takes_none_twice_and_none_stale(
+def test_faults_20_and_48_a_client_on_a_cut_wire_misses_no_verdict_takes_none_twice_none_stale(
     tmp_path: Path, program: Path
 ) -> None:
     went = c_client.shift(tmp_path, program, parts=15, cuts=6, kills=1, seed=3)
@@ -102,3 +102,49 @@ def test_a_part_is_held_where_the_retentive_memory_cannot_be_written(
     assert (outcome.action, outcome.part) == ("HOLD", "P0")
     assert outcome.reason == "the retentive memory cannot be written"
     assert "never played" in done.stderr  # nothing was sent for the part
+
+
+def play(program: Path, folder: Path, *runs: tuple[str, str]) -> list[Outcome]:
+    """The client, started once for each (memory, part), against one station that says OK;
+    nothing is left of the memory before."""
+    (port,) = free_ports(1)
+    words = ["--port", str(port), "--scenario", ",".join("ok" for _ in runs), "--wait", "60"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "inspection", "plc", "station", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as station:
+        try:
+            for memory, part in runs:
+                place = folder / "plc"
+                place.mkdir(exist_ok=True)
+                (place / "memory").write_text(memory)
+                client = c_client.Client(
+                    program, place, f"tcp://127.0.0.1:{port}", [part], plan="door"
+                )
+                assert client.process.wait(30) == 0
+            said, _ = station.communicate(timeout=30)
+            assert "FAILED" not in said
+        finally:
+            station.kill()
+    with (folder / "plc" / "report.jsonl").open() as file:
+        return [msgspec.json.decode(line, type=Outcome) for line in file]
+
+
+def test_fault_48_a_part_that_stood_there_during_a_restart_is_held_and_its_verdict_taken(
+    tmp_path: Path, program: Path
+) -> None:
+    memory = "next_seq 8\nlast_verdict_seq 5\nbegin_seq 7\npart P0\n"
+    (outcome,) = play(program, tmp_path, (memory, "P0"))
+    assert (outcome.action, outcome.acknowledged) == ("HOLD", True)
+    assert outcome.reason == "restarted while the part stood here"
+
+
+@pytest.mark.parametrize("damaged", ["", "\0\0\0\0", "next_seq 0\n", "next_seq 12\nlast_verd"])
+def test_fault_48_a_client_whose_memory_is_lost_goes_on_where_the_station_stands(
+    tmp_path: Path, program: Path, damaged: str
+) -> None:
+    first, second = play(program, tmp_path, ("", "P0"), (damaged, "P1"))
+    assert (first.action, second.action) == ("RELEASE", "RELEASE")
+    assert second.verdict_seq > first.verdict_seq
