@@ -22,6 +22,7 @@ from edge.link import Link
 from edge.outbox import Outbox
 from inspection import wire
 from inspection.clock import Clock
+from inspection.curve import Handshakes, connect_with
 from inspection.errors import (
     CameraError,
     ConfigurationError,
@@ -112,8 +113,10 @@ class Worker:
         self._clock = clock
         self._edge = config.file.edge
         self._endpoints = config.file.station
+        self._keys = config.keys
+        self._handshakes = Handshakes()
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
-        self._models = Models(config.models, threads=config.file.threads)
+        self._models = Models(config.models, threads=config.file.threads, trusted=config.trusted)
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
@@ -158,8 +161,8 @@ class Worker:
         """Give everything back; what was not sent stays on disk."""
         for eye in self._eyes.values():
             eye.close()
-        self._socket.close(linger=0)
-        self._evidence.close(linger=0)
+        self._disconnect(self._socket)
+        self._disconnect(self._evidence)
         self._context.term()
         self._outbox.close()
 
@@ -268,8 +271,14 @@ class Worker:
         socket.heartbeat_timeout = 2000
         socket.reconnect_ivl = 100
         socket.reconnect_ivl_max = 1000
+        connect_with(socket, self._keys)
+        self._handshakes.watch(socket, endpoint)
         socket.connect(endpoint)
         return socket
+
+    def _disconnect(self, socket: zmq.Socket[bytes]) -> None:
+        self._handshakes.forget(socket)
+        socket.close(linger=0)
 
     def _tell(self, message: FrameTaken) -> None:
         if self._link.open:
@@ -285,6 +294,7 @@ class Worker:
     def _converse(self) -> None:
         """Hear everything that has come in and send everything that is due; never blocks."""
         now = self._clock.monotonic_ns()
+        self._handshakes.report()
         for frame in _received(self._socket):
             order = self._link.received(frame, now)
             if order is not None and _ref(order) not in self._seen:
@@ -295,7 +305,7 @@ class Worker:
         frames = self._link.to_send(now)
         if self._link.must_reconnect:
             self._link.must_reconnect = False
-            self._socket.close(linger=0)
+            self._disconnect(self._socket)
             self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         for frame in frames:
             if not self._try(frame):
@@ -320,7 +330,7 @@ class Worker:
             return
         if any(now - sent_ns > EVIDENCE_RETRY_NS for sent_ns in self._evidence_sent.values()):
             self._evidence_sent.clear()
-            self._evidence.close(linger=0)
+            self._disconnect(self._evidence)
             self._evidence = self._connect(
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )

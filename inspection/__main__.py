@@ -34,6 +34,9 @@ COMMANDS: dict[str, Command] = {
     "station": Command("inspection.station.command", "run a station: plans, ledger, store"),
     "edge": Command("edge.command", "run the worker of one camera"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
+    "chaos": Command(
+        "inspection.testing.chaos_command", "kill and cut a line at random; count what it lost"
+    ),
     "ui": Command("ui.command", "show what a station has recorded"),
     "datasets": Command(
         "inspection.training.datasets_command", "check, count, divide, convert labelled pictures"
@@ -53,6 +56,8 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
+    "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
+    "store": Command("inspection.store.store_command", "check or back up a station's records"),
     "schemas": Command(
         "inspection.schemas_command", "write JSON Schema and AsyncAPI of the PLC messages"
     ),
@@ -60,7 +65,7 @@ COMMANDS: dict[str, Command] = {
 
 EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
-    **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
+    **dict.fromkeys(("sqlalchemy", "fsspec", "alembic"), "station"),
     "streamlit": "ui",
     **dict.fromkeys(
         (
@@ -79,7 +84,8 @@ EXTRAS = {
         ),
         "train",
     ),
-    **dict.fromkeys(("cryptography", "model_signing", "OpenSSL"), "release"),
+    "cryptography": "verify",
+    **dict.fromkeys(("model_signing", "OpenSSL"), "release"),
     "hypothesis": "dev",
 }
 """Which extra brings a module that is not installed."""

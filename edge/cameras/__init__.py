@@ -18,9 +18,15 @@ from inspection.errors import ConfigurationError
 from inspection.imaging import Frame
 
 DRIVERS: dict[str, str] = {
+    "basler": "edge.cameras.basler:BaslerCamera",
     "folder": "edge.cameras.folder:FolderCamera",
     "simulated": "edge.cameras.simulated:SimulatedCamera",
 }
+
+SDKS: dict[str, str] = {
+    "basler": 'pip install "visual-inspection[basler]" (pypylon, which brings pylon itself)',
+}
+"""How to install what a driver needs beyond this package."""
 
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 
@@ -96,10 +102,10 @@ def _driver(name: str) -> Any:
         driver = getattr(importlib.import_module(module), attribute)
     except (ImportError, OSError) as error:  # OSError: a shared library of the SDK is missing
         missing = getattr(error, "name", None) or module
+        how = SDKS.get(name, "install the package that brings it")
         raise ConfigurationError(
-            f"camera driver {name!r} needs the Python module {missing!r}, which cannot be imported"
-            f" ({error}): install the package that brings it (docs/cameras.md says which for each"
-            f" camera), or take another driver of {_listed()}"
+            f"camera driver {name!r} needs {missing!r}, which cannot be loaded ({error}): {how}"
+            f" (docs/cameras.md says more), or take another driver of {_listed()}"
         ) from None
     except AttributeError:
         raise ConfigurationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     log.configure("station")
     logger = log.get_logger()
     clock = SystemClock()
-    store = Store(database_of(config.directory), config.file.station, clock)
+    store = Store(database_of(config.directory), config.file.station, clock, config.file.turns)
     try:
-        service = Service(config.file.listen)
+        service = Service(config.file.listen, config.keys)
         try:
             station = Station(
                 station_id=config.file.station,
@@ -44,6 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
                 station=config.file.station,
                 plans={plan.name: len(plan.points) for plan in config.plans.values()},
             )
+            # What was loaded to start stays; looking through it again and again for garbage would
+            # stop the line for tens of milliseconds.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 20)
             service.serve(station)
             logger.info("station stopped")
         finally:

@@ -25,7 +25,9 @@ from msgspec import Struct
 
 from inspection import messages as m
 from inspection import wire
+from inspection.curve import Handshakes, connect_with
 from inspection.errors import WireError
+from inspection.keys import ClientKeys
 from inspection.log import get_logger
 
 HEARTBEAT_S = 0.25
@@ -86,8 +88,11 @@ class SimulatedPlc:
         timeout_s: float,
         ready_timeout_s: float = 30.0,
         views: tuple[str, ...] = (),
+        keys: ClientKeys | None = None,
     ) -> None:
         self._plc = plc
+        self._keys = keys
+        self._handshakes = Handshakes()
         self._plan = plan
         self._endpoint = endpoint
         self._memory_file = memory
@@ -114,6 +119,7 @@ class SimulatedPlc:
         self._stop_asked = True
 
     def close(self) -> None:
+        self._handshakes.forget(self._socket)
         self._socket.close(linger=0)
         self._context.term()
 
@@ -273,6 +279,8 @@ class SimulatedPlc:
         socket.maxmsgsize = wire.STATION_TO_PLC.max_bytes + 1024
         socket.reconnect_ivl = 100
         socket.reconnect_ivl_max = 1000
+        connect_with(socket, self._keys)
+        self._handshakes.watch(socket, self._endpoint)
         socket.connect(self._endpoint)
         return socket
 
@@ -328,6 +336,7 @@ class SimulatedPlc:
         if now - self._heard > self._patience_s:
             self._heard = now
             self._patience_s = min(2 * self._patience_s, SILENCE_MAX_S)
+            self._handshakes.forget(self._socket)
             self._socket.close(linger=0)
             self._socket = self._connect()
         if now - self._beat_sent >= HEARTBEAT_S:
@@ -335,6 +344,7 @@ class SimulatedPlc:
             self._beat_counter += 1
             beat = m.Heartbeat(plc=self._plc, counter=self._beat_counter)
             self._send(wire.PLC_TO_STATION.encode(beat))
+        self._handshakes.report()
         answers: list[Answer] = []
         if not self._socket.poll(max(1, int(seconds * 1000))):
             return answers

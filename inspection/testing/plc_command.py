@@ -24,6 +24,7 @@ from inspection import log, wire
 from inspection.clock import SystemClock
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, Problem
+from inspection.keys import ClientKeysFile, client_keys
 from inspection.messages import ID_PATTERN, Id
 from inspection.plan import Trigger
 from inspection.testing.plc import SimulatedPlc
@@ -48,6 +49,8 @@ class PlcFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_ms: Milliseconds = 30_000
     """The PLC's own timer for a part. Longer than the plan's deadline, or every late verdict is a
     silent one."""
+    keys: ClientKeysFile | None = None
+    """Keys to connect with. Without it the station must be on the same machine."""
     ready_timeout_ms: Milliseconds = 60_000
     """How long a part waits for a station that is not ready before it is held."""
 
@@ -135,6 +138,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             Problem(str(arguments.config), None, "parts", "no part is named: fill parts")
         )
+    keys = client_keys(arguments.config, file.keys, {"station": file.station})
     log.configure("plc")
     directory = resolve(arguments.config, file.directory)
     plc = SimulatedPlc(
@@ -146,6 +150,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         timeout_s=file.timeout_ms / 1000,
         ready_timeout_s=file.ready_timeout_ms / 1000,
         views=file.views,
+        keys=keys,
     )
 
     for number in (signal.SIGINT, signal.SIGTERM):

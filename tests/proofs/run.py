@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,77 +19,27 @@ import c_client_shift
 import circuit_boards
 import promise_holds
 import rendered_welds
-from oracle import examine
-
-from inspection.testing import boards
-from inspection.testing.line import Line
 
 
-def kills(count: int, seed: int) -> dict[str, object]:
-    """SIGKILL station, edge or PLC at random times until it was done ``count`` times; then let
-    the line finish and have everything it left behind judged."""
-    rng = random.Random(seed)
-    victims = ("station", "edge-cam1", "plc")
-    done: dict[str, int] = dict.fromkeys(victims, 0)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        folder = Path(name)
-        parts = [f"B{number:04d}" for number in range(4 * count)]
-        for number, part in enumerate(parts):
-            dark = [(number % 5, number % 4)] if number % 3 == 0 else []
-            boards.write_part(folder / "images", part, boards.board(*dark))
-        plan_file = boards.write_plan(folder / "plan", deadline_ms=4000)
-        with Line(
-            folder / "line",
-            plans=[plan_file],
-            models={"darkness": boards.model(folder / "model")},
-            cameras=boards.camera(folder / "images", delay_ms=20),
-            parts=parts,
-            plan=boards.PLAN,
-            timeout_ms=15_000,
-        ) as line:
-            line.start()
-            line.until(lambda: len(line.outcomes()) >= 1, 60, "first part")
-            while sum(done.values()) < count and line.running("plc"):
-                time.sleep(rng.uniform(0.05, 1.0))
-                victim = rng.choice(victims)
-                if not line.running(victim):
-                    break
-                line.kill(victim)
-                done[victim] += 1
-                line.start(victim)
-            status = line.wait("plc", 60 * 60)
-            found = examine(line, parts, boards.GRID**2)
-            totals = line.reader.totals()
-    return {
-        "claim": "kills",
-        "commit": circuit_boards.commit(),
-        "seed": seed,
-        "kills": done,
-        "parts": len(parts),
-        "runs_ok": sum(verdict == "OK" for verdict in found.verdicts.values()),
-        "planned": totals.planned,
-        "ok": totals.ok,
-        "nok": totals.nok,
-        "not_inspected": totals.not_inspected,
-        "plc_status": status,
-        "lost": len(found.lost),
-        "duplicated": len(found.duplicated),
-        "false_ok": len(found.false_ok),
-        "unbalanced": len(found.unbalanced),
-        "unexplained": len(found.unexplained),
-        "seconds": round(time.monotonic() - started),
-    }
+def chaos(kills: int, seed: int) -> str:
+    """``inspection chaos`` as a person would run it; its one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "inspection", "chaos", "--kills", str(kills), "--seed", str(seed)],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.dumps({**json.loads(done.stdout), "commit": circuit_boards.commit()})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="all slow proofs, one JSON line a claim")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
-    lines = [json.dumps(kills(options.kills, options.seed))]
+    lines = [chaos(options.kills, options.seed)]
     print(lines[-1], flush=True)
     sample = options.data / "deeppcb-sample"
     if sample.is_dir():

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import zmq
-from oracle import judge_line
 
 from inspection import imaging, wire
 from inspection import messages as m
+from inspection.keys import read_allowed, write_allowed
 from inspection.messages import Fault, Reason, Verdict
 from inspection.testing import boards
 from inspection.testing.line import Line
+from inspection.testing.oracle import judge_line
 from inspection.testing.packages import Broken
 
 POINTS = boards.GRID * boards.GRID
@@ -69,6 +70,29 @@ def test_good_parts_are_released_defective_ones_diverted_and_everything_balances
         # The picture of every point that is not OK arrives, behind the results.
         wanted = {p.evidence for p in line.reader.points(verdicts=[Verdict.NOK])}
         line.until(lambda: line.reader.counts()["evidence"] == len(wanted), 20, "evidence")
+        for name in ("edge-cam1", "station"):
+            assert line.stop(name) == 0
+
+
+def test_a_line_works_with_every_connection_encrypted_and_says_who_is_shut_out(
+    tmp_path: Path, package: Path
+) -> None:
+    parts = parts_with_some_defects(tmp_path / "images", 6)
+    with make_line(tmp_path, package, parts, keys=True) as line:
+        line.start()
+        assert line.wait("plc", 60) == 0
+        verdicts = judge_line(line, parts, POINTS)
+        assert [verdicts[part] for part in parts] == ["NOK", "OK", "OK"] * 2
+        wanted = {p.evidence for p in line.reader.points(verdicts=[Verdict.NOK])}
+        line.until(lambda: line.reader.counts()["evidence"] == len(wanted), 20, "evidence")
+        allowed = line.folder / "keys" / "allowed.toml"
+        entries = [entry for entry in read_allowed(allowed) if entry.id != "edge-cam1"]
+        write_allowed(allowed, entries)
+        # The edge tries again on a new connection, and both logs say why it stays outside.
+        line.until(lambda: "connection refused" in line.log("station"), 20, "refusal")
+        line.until(lambda: "the key is not allowed" in line.log("edge-cam1"), 20, "refusal")
+        kinds = [event.kind for event in line.reader.events()]
+        assert "key_revoked" in kinds
         for name in ("edge-cam1", "station"):
             assert line.stop(name) == 0
 
