@@ -108,8 +108,8 @@ def run_edge(camera: str, endpoint: str, package: Path, folder: Path, rate: floa
     while not (stopped and not orders and outbox.pending == 0):
         now = time.monotonic()
         if rate:
-            # What a camera did not use it cannot make up for later.
-            budget, then = min(budget + rate * (now - then), rate / 50), now
+            # What a camera did not use it cannot make up for much later.
+            budget, then = min(budget + rate * (now - then), rate / 10), now
         group: list[bytes] = []
         runs: list[str] = []
         while orders and len(group) < GROUP and (not rate or budget >= len(orders[0].points)):
