@@ -220,6 +220,12 @@ class Station:
                 with self._store.transaction():
                     self._store.add_event("period", f"the period before is now in {closed.name}")
                 self._log.info("new period", closed=closed.name)
+            elif (fault := self._store.turn_fault) and fault not in self._told:
+                # The old file goes on: that costs a later start time and nobody a verdict.
+                self._told.add(fault)
+                with self._store.transaction():
+                    self._store.add_event("period_failed", fault)
+                self._log.error("no new period", fault=fault)
         except StoreError as error:
             self._break(error)
             return False
@@ -236,6 +242,8 @@ class Station:
         """What keeps a part begun now from becoming OK; (NONE, "") where nothing does."""
         if self._store_fault:
             return Fault.STORE_FAILED, self._store_fault
+        if short := self._store.short_of_room():
+            return Fault.STORE_FAILED, short[:500]
         for camera, models in self._needs:
             session = self._session_with(camera)
             if session is None:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import c_client_shift
 import circuit_boards
+import full_shift
 import promise_holds
 import rendered_welds
 
@@ -50,11 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         print(f"{sample}: not here; the proof on circuit boards is left out", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="proof-") as name:
+        report = Path(name) / "shift.json"
+        broken = full_shift.main(["--json", str(report)])
+        lines += report.read_text("utf-8").splitlines()
         report = Path(name) / "welds.json"
         too_easy = rendered_welds.main(["--json", str(report)])
         lines += report.read_text("utf-8").splitlines()
         report = Path(name) / "promise.json"
-        broken = promise_holds.main(["--json", str(report)])
+        broken |= promise_holds.main(["--json", str(report)])
         lines += report.read_text("utf-8").splitlines()
         report = Path(name) / "c-client.json"
         unsafe = c_client_shift.main(["--json", str(report)])
