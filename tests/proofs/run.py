@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import circuit_boards
+import power_cuts
 import promise_holds
 import rendered_welds
 
@@ -40,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     lines = [chaos(options.kills, options.seed)]
     print(lines[-1], flush=True)
+    with tempfile.TemporaryDirectory(prefix="proof-") as name:
+        report = Path(name) / "cuts.json"
+        cut_short = power_cuts.main(["--json", str(report)])
+        lines += report.read_text("utf-8").splitlines()
     sample = options.data / "deeppcb-sample"
     if sample.is_dir():
         with tempfile.TemporaryDirectory(prefix="proof-") as name:
@@ -57,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines += report.read_text("utf-8").splitlines()
     if options.json is not None:
         options.json.write_text("\n".join(lines) + "\n", "utf-8")
-    return too_easy or broken
+    harmed = json.loads(lines[0])
+    hurt = any(harmed[name] for name in ("lost", "duplicated", "reordered", "false_ok", "crashed"))
+    return too_easy or broken or cut_short or hurt
 
 
 if __name__ == "__main__":
