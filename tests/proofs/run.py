@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import circuit_boards
+import fuzz
 import power_cuts
 import promise_holds
 import rendered_welds
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = Path(name) / "cuts.json"
         cut_short = power_cuts.main(["--json", str(report)])
         lines += report.read_text("utf-8").splitlines()
+        report = Path(name) / "fuzz.json"
+        choked = fuzz.main(["--json", str(report)])
+        lines += report.read_text("utf-8").splitlines()
     sample = options.data / "deeppcb-sample"
     if sample.is_dir():
         with tempfile.TemporaryDirectory(prefix="proof-") as name:
@@ -64,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.json.write_text("\n".join(lines) + "\n", "utf-8")
     harmed = json.loads(lines[0])
     hurt = any(harmed[name] for name in ("lost", "duplicated", "reordered", "false_ok", "crashed"))
-    return too_easy or broken or cut_short or hurt
+    return too_easy or broken or cut_short or choked or hurt
 
 
 if __name__ == "__main__":
