@@ -195,6 +195,9 @@ class Line:
     def thaw(self, name: str) -> None:
         self._processes[name].send_signal(signal.SIGCONT)
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     def status(self, name: str) -> int | None:
         """The exit status of a process, None while it runs; -9 after SIGKILL."""
         return self._processes[name].poll()
