@@ -23,7 +23,6 @@ import power_cuts
 import promise_holds
 import rendered_welds
 
-
 PROOFS = (power_cuts, fuzz, full_shift, c_client_shift, rendered_welds, promise_holds)
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 
