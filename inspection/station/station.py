@@ -161,7 +161,7 @@ class Station:
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
         pictures = [
-            self._put_evidence(peer, frame, sender)
+            (sender, *self._put_evidence(peer, frame, sender))
             for (socket, peer, frame), sender in zip(frames, senders, strict=True)
             if socket == "evidence"
         ]
@@ -174,7 +174,8 @@ class Station:
                     if socket != "evidence":
                         self._sender = sender
                         self._one(socket, peer, frame)
-                for peer, picture in pictures:
+                for sender, peer, picture in pictures:
+                    self._sender = sender
                     self._record_evidence(peer, picture)
                 self._watch_edges()
         except StoreError as error:
@@ -719,7 +720,6 @@ class Station:
         try:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
             if text := why_impostor(evidence, sender, None):
-                self._sender = sender
                 return peer, NotAuthorised(text)
             self._evidence.put(evidence.sha256, evidence.data)
         except (WireError, StoreError) as error:

@@ -335,6 +335,7 @@ def test_a_picture_under_anothers_name_is_not_stored(plant: Plant) -> None:
     plant.send(thief, wire.EVIDENCE_TO_STATION.encode(picture))
     (refused,) = plant.answers(thief, wire.STATION_TO_EVIDENCE, 3)
     assert refused.fault is Fault.WRONG_KEY
+    assert plant.bench.station._impostures == {"edge-2": 1}
     assert not any((plant.folder / "evidence").rglob("*.png"))
 
 
