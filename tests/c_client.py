@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oracle import examine
-from tcp_proxy import Proxy
-
 from inspection.testing import boards
 from inspection.testing.line import Line
+from inspection.testing.oracle import examine
 from inspection.testing.plc import Outcome
+from inspection.testing.proxy import Direction, Proxy
 
 SOURCES = Path(__file__).resolve().parents[1] / "docs" / "plc"
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-O2")
@@ -127,14 +126,12 @@ def shift(
         plan=boards.PLAN,
     )
     went = Shift()
-    target = int(line.endpoints["plc"].rpartition(":")[2])
-    wire = Proxy(("127.0.0.1", 0), ("127.0.0.1", target))
-    endpoint = f"tcp://127.0.0.1:{wire.address[1]}"
+    wire = Proxy(line.endpoints["plc"], seed=seed)
     started = time.monotonic()
     with line:
         line.start("station", *line.edges)
         line.until(lambda: "edge connected" in line.log("station"), 60, "edge")
-        client = Client(program, folder / "line" / "plc", endpoint, names)
+        client = Client(program, folder / "line" / "plc", wire.endpoint, names)
         try:
             # The faults are spread over the parts, so that each shift gets all of them whatever
             # the speed of the machine.
@@ -147,12 +144,16 @@ def shift(
                 if what == "kill":
                     client.kill()
                     went.kills += 1
-                    client = Client(program, folder / "line" / "plc", endpoint, names)
+                    client = Client(program, folder / "line" / "plc", wire.endpoint, names)
                     continue
-                wire.delay(rng.choice([0, 0, 5, 40, 250]))
-                away = rng.choice([0.0, 0.0, 0.1, 0.6, 2.0])
-                went.cuts += wire.reset(away) if rng.random() < 0.5 else wire.cut(away)
-            wire.delay(0)
+                # Away first, so that what is on its way is lost with the connection, and a new one
+                # says nothing for a while.
+                wire.black_hole(*Direction)
+                went.cuts += wire.reset() if rng.random() < 0.5 else wire.cut()
+                time.sleep(rng.choice([0.0, 0.0, 0.1, 0.6, 2.0]))
+                wire.heal()
+                wire.delay(rng.choice([0, 0, 5, 40, 250]), jitter_ms=rng.choice([0, 20]))
+            wire.heal()
             status = client.process.wait(60 + parts)
         finally:
             client.kill()

@@ -22,6 +22,7 @@
 #define RETRY_MS 500          /* not answered: the same bytes again (rule 2) */
 #define POLL_MS 50            /* Busy, or no verdict yet: ask again */
 #define FRAME_SIZE (16 * 1024)
+#define STALE_VERDICT 117  /* the one fault that is not the end: ask for the newer verdict */
 #define LARGEST 9007199254740992.0 /* 2^53: no number of the protocol is larger */
 
 /* What survives a power cut. Written, and on the disk, before anything that depends on it is sent. */
@@ -206,7 +207,19 @@ static cJSON *new_message(const struct plc *plc, const char *type)
 
 /* ----------------------------------------------------------------------------------- socket */
 
-static void *new_socket(void *context, const char *endpoint)
+/* Encrypted, and with nobody but this station; false: a key is not what it should be. */
+static bool use_keys(void *socket, const struct plc_config *config)
+{
+    char own_public[41];
+    if (config->own_secret == NULL || config->station_key == NULL)
+        return config->own_secret == config->station_key;
+    return zmq_curve_public(own_public, config->own_secret) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, config->own_secret, 41) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, own_public, 41) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, config->station_key, 41) == 0;
+}
+
+static void *new_socket(void *context, const struct plc_config *config)
 {
     int no_linger = 0, only_connected = 1, soon = 100, latest = 1000;
     int64_t largest = FRAME_SIZE;
@@ -218,7 +231,7 @@ static void *new_socket(void *context, const char *endpoint)
     zmq_setsockopt(socket, ZMQ_RECONNECT_IVL, &soon, sizeof soon);
     zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &latest, sizeof latest);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
-    if (zmq_connect(socket, endpoint) != 0) {
+    if (!use_keys(socket, config) || zmq_connect(socket, config->endpoint) != 0) {
         zmq_close(socket);
         return NULL;
     }
@@ -235,7 +248,7 @@ static void replace_silent_socket(struct plc *plc, int64_t now)
     if (plc->patience_ms < SILENCE_MAX_MS)
         plc->patience_ms *= 2;
     zmq_close(plc->socket);
-    plc->socket = new_socket(plc->context, plc->config->endpoint);
+    plc->socket = new_socket(plc->context, plc->config);
     plc->reconnects++;
 }
 
@@ -503,8 +516,8 @@ static void on_acknowledged(struct plc *plc, const cJSON *answer)
         done(plc, plc->outcome.action, reason);
         return;
     }
-    if (read_number(answer, "fault", &fault) && fault == 117) {
-        /* STALE_VERDICT: revised in between. The newer one replaces it. */
+    if (read_number(answer, "fault", &fault) && fault == STALE_VERDICT) {
+        /* Revised in between. The newer one replaces it. */
         ask_about_run(plc, PLC_ASK, "GetVerdict");
         return;
     }
@@ -689,7 +702,7 @@ struct plc *plc_open(const struct plc_config *config)
     plc->heard_at = now_ms();
     plc->patience_ms = SILENCE_MS;
     plc->context = zmq_ctx_new();
-    plc->socket = plc->context == NULL ? NULL : new_socket(plc->context, config->endpoint);
+    plc->socket = plc->context == NULL ? NULL : new_socket(plc->context, config);
     if (plc->socket == NULL) {
         int why = errno;
         plc_close(plc);

@@ -49,6 +49,8 @@ struct plc_config {
     size_t view_count;
     int64_t timeout_ms;       /* own timer for a part from Begin on; longer than the deadline */
     int64_t ready_timeout_ms; /* how long a part waits for a station that is not ready */
+    const char *own_secret;   /* CURVE keys in Z85, 40 characters each: this PLC's private key, */
+    const char *station_key;  /* and the station's public one. NULL: not encrypted (loopback) */
 };
 
 struct plc_outcome {

@@ -1,8 +1,9 @@
 /* A PLC program around client.c: takes parts from standard input, one a line, and appends what it
  * would have done with each to DIRECTORY/report.jsonl. A part that is reported is not begun again.
  *
- *     plc-client ENDPOINT PLC PLAN DIRECTORY TIMEOUT_MS [VIEW ...] < parts.txt
+ *     plc-client [-k OWN.key -s STATION.pub] ENDPOINT PLC PLAN DIRECTORY TIMEOUT_MS [VIEW ...] < parts
  *
+ * The key files are those of `inspection keys`; ../security.md says how they come about.
  * Exit status: 0 all parts are reported, 1 it could not go on, 2 wrong arguments.
  */
 #define _POSIX_C_SOURCE 200809L
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SCAN_MS 10
@@ -73,12 +75,42 @@ static bool append(const char *report, const struct plc_outcome *outcome)
     return written;
 }
 
+/* The key in a file: a line NAME = "40 characters". A private one that others may read is none. */
+static bool read_key(const char *path, const char *name, char *key)
+{
+    char line[256], format[32];
+    struct stat about;
+    bool found = false;
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return false;
+    snprintf(format, sizeof format, "%s = \"%%40[^\"]\"", name);
+    bool readable = fstat(fileno(file), &about) == 0 &&
+                    (strcmp(name, "secret") != 0 || (about.st_mode & (S_IRWXG | S_IRWXO)) == 0);
+    while (readable && !found && fgets(line, sizeof line, file) != NULL)
+        found = sscanf(line, format, key) == 1 && strlen(key) == 40;
+    fclose(file);
+    return found;
+}
+
 int main(int count, char **words)
 {
-    char memory[1024], report[1024], part[256];
+    char memory[1024], report[1024], part[256], own_secret[41] = "", station_key[41] = "";
+    bool keys = false;
+    for (int option; (option = getopt(count, words, "+k:s:")) != -1; keys = true) {
+        bool read = option == 'k'   ? read_key(optarg, "secret", own_secret)
+                    : option == 's' ? read_key(optarg, "public", station_key)
+                                    : false;
+        if (!read) {
+            fprintf(stderr, "%s: no key there, or others may read it\n", optarg ? optarg : "-");
+            return 2;
+        }
+    }
+    words += optind - 1;
+    count -= optind - 1;
     if (count < 6 || atoll(words[5]) <= 0) {
-        fprintf(stderr, "usage: %s ENDPOINT PLC PLAN DIRECTORY TIMEOUT_MS [VIEW ...] < parts\n",
-                words[0]);
+        fprintf(stderr, "usage: plc-client [-k OWN.key -s STATION.pub]"
+                        " ENDPOINT PLC PLAN DIRECTORY TIMEOUT_MS [VIEW ...] < parts\n");
         return 2;
     }
     snprintf(memory, sizeof memory, "%s/memory", words[4]);
@@ -92,6 +124,8 @@ int main(int count, char **words)
         .view_count = (size_t)(count - 6),
         .timeout_ms = atoll(words[5]),
         .ready_timeout_ms = READY_TIMEOUT_MS,
+        .own_secret = keys ? own_secret : NULL,
+        .station_key = keys ? station_key : NULL,
     };
     struct plc *plc = plc_open(&config);
     if (plc == NULL) {

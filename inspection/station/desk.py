@@ -208,6 +208,7 @@ class Desk:
         latest = self._store.latest_verdict(ask.run)
         if latest is None:
             raise _Declines(Fault.NO_VERDICT, f"run {ask.run} is still open: wait for its verdict")
+        self._store.bring_part(ask.run)
         try:
             history = self.history(ask.run)
         except StoreError as error:

@@ -180,7 +180,7 @@ class Station:
             return self._while_broken(frames)
         guard = self._guard.copy()
         pictures = [
-            self._put_evidence(peer, frame, sender)
+            (sender, *self._put_evidence(peer, frame, sender))
             for (socket, peer, frame), sender in zip(frames, senders, strict=True)
             if socket == "evidence"
         ]
@@ -194,7 +194,8 @@ class Station:
                     if socket != "evidence":
                         self._sender = sender
                         self._one(socket, peer, frame)
-                for peer, picture in pictures:
+                for sender, peer, picture in pictures:
+                    self._sender = sender
                     self._record_evidence(peer, picture)
                 self._watch_edges()
         except StoreError as error:
@@ -220,6 +221,12 @@ class Station:
                 with self._store.transaction():
                     self._store.add_event("period", f"the period before is now in {closed.name}")
                 self._log.info("new period", closed=closed.name)
+            elif (fault := self._store.turn_fault) and fault not in self._told:
+                # The old file goes on: that costs a later start time and nobody a verdict.
+                self._told.add(fault)
+                with self._store.transaction():
+                    self._store.add_event("period_failed", fault)
+                self._log.error("no new period", fault=fault)
         except StoreError as error:
             self._break(error)
             return False
@@ -236,6 +243,8 @@ class Station:
         """What keeps a part begun now from becoming OK; (NONE, "") where nothing does."""
         if self._store_fault:
             return Fault.STORE_FAILED, self._store_fault
+        if short := self._store.short_of_room():
+            return Fault.STORE_FAILED, short[:500]
         for camera, models in self._needs:
             session = self._session_with(camera)
             if session is None:
@@ -869,7 +878,6 @@ class Station:
         try:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
             if text := why_impostor(evidence, sender, None):
-                self._sender = sender
                 return peer, NotAuthorised(text)
             self._evidence.put(evidence.sha256, evidence.data)
         except (WireError, StoreError) as error:

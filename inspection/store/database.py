@@ -28,6 +28,8 @@ def open_for_writing(path: Path) -> sa.Engine:
             raise sqlite3.OperationalError(f"journal mode is {mode}, not wal")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What a reader has let grow is given back once it has gone.
+        connection.execute("PRAGMA journal_size_limit=16777216")
         return connection
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=StaticPool)

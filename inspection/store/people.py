@@ -8,7 +8,7 @@ or missing one shows, and what rests on it is not OK.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,14 @@ class PeopleTables:
 
         def _insert(self, table: sa.Table, **values: Any) -> None: ...
 
+        def _periods(self) -> Iterator[sa.Connection]: ...
+
+        def _first(self, statement: sa.Executable) -> Any: ...
+
+        def _home(self, run: str) -> sa.Connection: ...
+
+        def _bring(self, run: str) -> None: ...
+
         def _stored_records(self, run: str) -> tuple[StoredRecord, ...]: ...
 
         def check_chain(self, run: str) -> str | None: ...
@@ -105,6 +113,8 @@ class PeopleTables:
 
     def add_terms(self, run: str, terms: Terms) -> None:
         """What is special about a run that has just been opened."""
+        if terms.repair_of is not None:
+            self._bring(terms.repair_of)
         self._insert(
             schema.run_terms,
             run_id=run,
@@ -112,6 +122,13 @@ class PeopleTables:
             covers=None if terms.covers is None else sorted(terms.covers),
             limit_reason=int(terms.limit),
         )
+
+    def bring_part(self, run: str) -> None:
+        """Have a run and all that go on from it in the open period: what is said of it changes what
+        they come to."""
+        for follower in self.followers(run):
+            self._bring(follower)
+        self._bring(run)
 
     def next_decision(self) -> int:
         """The number the next decision will have."""
@@ -205,10 +222,11 @@ class PeopleTables:
     def terms(self, run: str) -> Terms:
         """What is special about a run. A limit that came up while it was open is in the basis of
         its verdicts, and holds for all that rests on it."""
-        row = self._db.execute(
+        home = self._home(run)
+        row = home.execute(
             sa.select(schema.run_terms).where(schema.run_terms.c.run_id == run)
         ).first()
-        later = self._db.execute(
+        later = home.execute(
             sa.select(schema.verdict_basis.c.limit_reason).where(
                 schema.verdict_basis.c.run_id == run,
                 schema.verdict_basis.c.limit_reason.in_([int(reason) for reason in LASTING]),
@@ -226,15 +244,17 @@ class PeopleTables:
 
     def followers(self, run: str) -> list[str]:
         """The re-inspections that go on from a run, and those that go on from them, in order."""
-        found, wave = [], [run]
+        found: list[str] = []
+        wave = [run]
         while wave:
-            rows = self._db.execute(
-                sa.select(schema.run_terms.c.run_id)
+            following = (
+                sa.select(schema.run.c.number, schema.run_terms.c.run_id)
                 .join(schema.run, schema.run.c.run_id == schema.run_terms.c.run_id)
                 .where(schema.run_terms.c.repair_of.in_(wave))
-                .order_by(schema.run.c.number)
             )
-            wave = [str(name) for name in rows.scalars()]
+            # One that was copied into a later period is in two of them.
+            rows = {tuple(row) for period in self._periods() for row in period.execute(following)}
+            wave = [str(name) for _, name in sorted(rows)]
             found += wave
         return found
 
@@ -275,12 +295,16 @@ class PeopleTables:
     def counted_at_first(self, run: str) -> tuple[int, int, int, int] | None:
         """(OK, NOK, REVIEW, NOT_INSPECTED) as the run's first verdict counted them."""
         table = schema.verdict
-        row = self._db.execute(
-            sa.select(table.c.ok, table.c.nok, table.c.review, table.c.not_inspected)
-            .where(table.c.run_id == run)
-            .order_by(table.c.verdict_seq)
-            .limit(1)
-        ).first()
+        row = (
+            self._home(run)
+            .execute(
+                sa.select(table.c.ok, table.c.nok, table.c.review, table.c.not_inspected)
+                .where(table.c.run_id == run)
+                .order_by(table.c.verdict_seq)
+                .limit(1)
+            )
+            .first()
+        )
         return None if row is None else (row.ok, row.nok, row.review, row.not_inspected)
 
     def decision_answer(self, request_id: str) -> tuple[str, bytes] | None:
@@ -294,13 +318,14 @@ class PeopleTables:
     def basis(self, verdict_seq: int) -> Basis | None:
         """What a verdict rests on besides the records of its run, None where that is nothing."""
         table = schema.verdict_basis
-        row = self._db.execute(sa.select(table).where(table.c.verdict_seq == verdict_seq)).first()
+        row = self._first(sa.select(table).where(table.c.verdict_seq == verdict_seq))
         if row is None:
             return None
         return Basis(row.ok_by_machine, row.ok_by_person, Reason(row.limit_reason))
 
     def last_challenge_missed(self, plan_hash: str) -> tuple[str, list[str]] | None:
-        """(part, points missed) where the plan's latest challenge failed."""
+        """(part, points missed) where the plan's latest challenge in the open period failed: a
+        start looks no further, because then one is due in any case."""
         table = schema.challenge
         row = self._db.execute(
             sa.select(table)
@@ -322,9 +347,9 @@ class PeopleTables:
     # ------------------------------------------------------------------------------- chains
 
     def _answered(self, table: sa.Table, request_id: str) -> tuple[str, bytes] | None:
-        row = self._db.execute(
+        row = self._first(
             sa.select(table.c.digest, table.c.answer).where(table.c.request_id == request_id)
-        ).first()
+        )
         return None if row is None else (row.digest, row.answer)
 
     def _seal_of_last_decision(self, run: str) -> str:
@@ -340,12 +365,12 @@ class PeopleTables:
     def _decisions_of(self, run: str) -> tuple[tuple[Decision, ...], dict[int, int], bool]:
         """A run's decisions that can be read, their verdicts, and whether all seals hold: each over
         its row and the one before it, and the ones that its verdicts rest on still there."""
-        table = schema.decision
+        table, home = schema.decision, self._home(run)
         words: list[Decision] = []
         before = ""
         seq_after: dict[int, int] = {}
         intact = True
-        for row in self._db.execute(
+        for row in home.execute(
             sa.select(table).where(table.c.run_id == run).order_by(table.c.number)
         ).mappings():
             intact = intact and row["seal"] == _decision_seal(before, row)
@@ -356,11 +381,11 @@ class PeopleTables:
                 intact = False
                 continue
             seq_after[words[-1].number] = row["verdict_seq"]
-        for named in self._db.execute(
+        for named in home.execute(
             sa.select(schema.verdict_basis.c.decisions).where(schema.verdict_basis.c.run_id == run)
         ).scalars():
             there = sa.select(table.c.number).where(table.c.seal == named)
-            intact = intact and (not named or self._db.execute(there).first() is not None)
+            intact = intact and (not named or home.execute(there).first() is not None)
         return tuple(words), seq_after, intact
 
 

@@ -133,6 +133,10 @@ OPEN_PERIODS = 16
 """Closed files that are kept open to look something up in."""
 LARGEST_PERIOD = 2 * 2**30
 """A file of so many bytes is closed also before its time, so that no start takes too long."""
+LEAST_ROOM = 64 * 2**20
+"""Bytes: what is open can still be finished and told with so much, and nothing begun."""
+LARGE_LOG = 64 * 2**20
+"""Bytes of write-ahead log that nobody should ever see; a few are usual."""
 SECOND_NS = 10**9
 AGAIN_NS = 10 * SECOND_NS
 """How soon a turn is tried again that somebody's reading has prevented."""
@@ -158,6 +162,9 @@ class Store(PeopleTables):
         self.path = path
         self._turns = turns
         self._not_before_ns = 0
+        self.turn_fault = ""
+        """Why the last turn failed, empty where it did not."""
+        self._log_told = False
         self._closed: OrderedDict[Path, sa.Connection] = OrderedDict()
         self.station_id = station_id
         self._clock = clock
@@ -165,9 +172,15 @@ class Store(PeopleTables):
         self._lock = self._take_lock(path)
         try:
             finish_turn(path)
-        except (OSError, StoreError) as error:
+            if path.exists():
+                # SQLite opens what it may not write for reading, and says so at the first record.
+                os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except StoreError:
             os.close(self._lock)
-            raise StoreError(str(error)) from None
+            raise
+        except OSError as error:
+            os.close(self._lock)
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
         self._engine = open_for_writing(path)
         self._recalled: OrderedDict[str, _Recalled] = OrderedDict()
         self._plans: dict[str, Plan] = {}
@@ -270,6 +283,7 @@ class Store(PeopleTables):
         try:
             with self._engine.connect() as connection, connection.begin():
                 self._connection = connection
+                self._watch_log()
                 yield
                 self._flush()
         except BaseException as error:
@@ -308,19 +322,21 @@ class Store(PeopleTables):
 
     def turn(self) -> Path | None:
         """Close this period's file and go on in a new one; where the old one is now, or None where
-        somebody is reading just now, and nothing was done.
+        that is not possible now (`turn_fault` says why, if not only somebody was reading) and the
+        old one is written on.
 
-        Raises `StoreError` where that fails; the next `transaction` or start finds either the old
-        or the new period, whole.
+        Raises `StoreError` where the store cannot be used any more.
         """
         self._not_before_ns = self._clock.monotonic_ns() + AGAIN_NS
+        self.turn_fault = ""
         try:
             return list(self.turn_steps())[-1]
         except (sqlite3.Error, DatabaseError, OSError, StoreError) as error:
+            before = self.period
             self._reopen()
-            if _is_busy(error):
-                return None
-            raise StoreError(f"{self.path}: new period: {_first_line(error)}") from error
+            self.turn_fault = "" if _is_busy(error) else _first_line(error)
+            closed = closed_periods(self.path)
+            return closed[-1] if self.period > before else None
 
     def turn_steps(self) -> Iterator[Path | None]:
         """The steps of `turn`: whatever is on disk between two of them can be started from."""
@@ -426,6 +442,33 @@ class Store(PeopleTables):
             raise StoreError(
                 f"{self.path}: was deleted or replaced while the station ran: start it again"
             )
+
+    def short_of_room(self) -> str:
+        """What a station must not begin a part with: almost no room left; empty where there is."""
+        try:
+            disk = os.statvfs(self.path.parent)
+        except OSError as error:
+            return f"{self.path.parent}: {error.strerror}"
+        free = disk.f_bavail * disk.f_frsize
+        if free >= LEAST_ROOM:
+            return ""
+        return f"{self.path.parent}: {free >> 20} MiB are free: make room, or add a disk"
+
+    def _watch_log(self) -> None:
+        """Tell once when the write-ahead log grows: it does while somebody goes on reading."""
+        try:
+            size = Path(f"{self.path}-wal").stat().st_size
+        except OSError:
+            size = 0
+        if size > LARGE_LOG and not self._log_told:
+            self._log_told = True
+            text = (
+                f"the write-ahead log has {size >> 20} MiB: something reads the store and does not"
+                " stop"
+            )
+            self.add_event("log_large", text)
+        elif size <= LARGE_LOG:
+            self._log_told = False
 
     @property
     def _db(self) -> sa.Connection:
@@ -921,9 +964,10 @@ class Store(PeopleTables):
     def _stored_records(self, run: str) -> tuple[StoredRecord, ...]:
         entries: dict[int, set[Entry]] = {}
         unreadable: set[int] = set()
+        home = self._home(run)
         result = schema.result
         # Not whole rows: their scores would have to be read as JSON.
-        for row in self._db.execute(
+        for row in home.execute(
             sa.select(
                 result.c.record,
                 result.c.point_id,
@@ -948,7 +992,7 @@ class Store(PeopleTables):
                 ),
                 number=row.number,
             )
-            for row in self._db.execute(
+            for row in home.execute(
                 sa.select(schema.record)
                 .where(schema.record.c.run_id == run)
                 .order_by(schema.record.c.number)

@@ -108,8 +108,8 @@ def run_edge(camera: str, endpoint: str, package: Path, folder: Path, rate: floa
     while not (stopped and not orders and outbox.pending == 0):
         now = time.monotonic()
         if rate:
-            # What a camera did not use it cannot make up for later.
-            budget, then = min(budget + rate * (now - then), rate / 50), now
+            # What a camera did not use it cannot make up for much later.
+            budget, then = min(budget + rate * (now - then), rate / 10), now
         group: list[bytes] = []
         runs: list[str] = []
         while orders and len(group) < GROUP and (not rate or budget >= len(orders[0].points)):
@@ -506,10 +506,9 @@ def examine(
 ) -> dict[str, int]:
     """Compare every row with what is true, in SQL of its own."""
     lost = duplicated = again = false_ok = wrong = 0
-    settled: set[tuple[str, str, int]] = set()
     sent = {report["outbox"]: report["records"] for report in reports}
     seqs: Counter[tuple[str, int]] = Counter()
-    said: dict[str, dict[str, str]] = {part: {} for part in parts}
+    said: dict[str, dict[str, tuple[str, int]]] = {part: {} for part in parts}
     verdicts: dict[str, str] = {}
     for file in sorted(path.parent.glob("*.db")):
         database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
@@ -523,10 +522,9 @@ def examine(
             "SELECT part_id, point_id, attempt, result.verdict FROM result JOIN run USING (run_id)"
             " WHERE run_id IN (SELECT run_id FROM verdict)"
         ):
-            duplicated += (part, point, attempt) in settled
-            settled.add((part, point, attempt))
+            duplicated += said[part].get(point, ("", 0))[1] == attempt
             again += attempt > 1
-            said[part][point] = verdict
+            said[part][point] = (verdict, attempt)
         verdicts.update(
             database.execute("SELECT part_id, verdict FROM verdict JOIN run USING (run_id)")
         )
@@ -537,7 +535,7 @@ def examine(
     for part in parts:
         lost += planned - len(said[part])
         real = {point: truth(part, point) for point in said[part]}
-        wrong += sum(said[part][point] != verdict.value for point, verdict in real.items())
+        wrong += sum(said[part][point][0] != verdict.value for point, verdict in real.items())
         kinds = set(real.values())
         expected = (
             "NOK" if m.Verdict.NOK in kinds else "HOLD" if m.Verdict.REVIEW in kinds else "OK"

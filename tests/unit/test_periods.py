@@ -10,13 +10,15 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from samples import PLAN, answer
 from test_station import OUTBOX, Bench
 
 from inspection import messages as m
 from inspection.errors import StoreError
 from inspection.messages import Fault, RunVerdict, Verdict
-from inspection.store import Reader, Store
+from inspection.store import Reader, Store, schema
+from inspection.store.check import check_store
 from inspection.store.periods import closed_periods, next_turn_ns
 from inspection.testing.clock import FakeClock
 
@@ -218,6 +220,54 @@ def test_whenever_the_station_dies_in_a_turn_everything_is_there_once(
     assert reader.counts()["result"] == 2
     assert not list(after.glob("*.next*"))
     store.close()
+
+
+def test_what_must_be_at_hand_is_in_every_period(
+    bench: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "AT_HAND", (schema.quarantine, schema.verdict))
+    bench.inspect("part-1")
+    last = bench.inspect("part-2")
+    for _ in range(2):
+        bench.sent += 1
+        bench.results(b"\xc1", first_seq=bench.sent)
+    bench.turn()
+    with bench.store.transaction():
+        kept = bench.store._db.execute(schema.quarantine.select()).all()
+        assert [row.outbox_seq for row in kept] == [bench.sent]
+        runs = bench.store._db.execute(schema.run.select()).all()
+        assert [row.run_id for row in runs] == [last]
+    assert bench.verdict(last, part="part-2").ok
+    assert len(bench.reader.runs()) == 2
+    assert [found.wrong for found in check_store(bench.folder / "station.db")] == [[], []]
+
+
+def test_a_run_is_copied_with_the_run_it_goes_on_from(
+    bench: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = sa.Table(
+        "goes_on",
+        sa.MetaData(),
+        sa.Column("run_id", sa.String, sa.ForeignKey("run.run_id"), primary_key=True),
+        sa.Column("from_run", sa.String, sa.ForeignKey("run.run_id")),
+    )
+    create = (
+        "CREATE TABLE goes_on (run_id TEXT PRIMARY KEY REFERENCES run(run_id),"
+        " from_run TEXT REFERENCES run(run_id))"
+    )
+    first, second = bench.inspect("part-1", Verdict.NOK, Verdict.OK), bench.inspect("part-1")
+    with bench.store.transaction():
+        bench.store._db.exec_driver_sql(create)
+        bench.store._db.exec_driver_sql("INSERT INTO goes_on VALUES (?, ?)", (second, first))
+    bench.turn()
+    monkeypatch.setattr(schema, "OF_RUNS", (*schema.OF_RUNS, table))
+    verdict = bench.verdict(second)
+    with bench.store.transaction():
+        bench.store._db.exec_driver_sql(create)
+        bench.store.acknowledge(verdict.verdict_seq, "plc-2")
+        copied = bench.store._db.execute(schema.run.select().order_by(schema.run.c.number)).all()
+    assert [row.run_id for row in copied] == [first, second]
+    assert [row.run for row in bench.reader.runs()] == [second, first]
 
 
 def test_a_missing_open_file_among_closed_ones_is_not_taken_for_a_new_store(bench: Shift) -> None:

@@ -25,6 +25,7 @@ from inspection.plan import Challenge, Deciding, Plan, Unresolved
 from inspection.station.people import Person
 from inspection.station.station import Station
 from inspection.store import Store
+from inspection.store.periods import closed_periods
 
 replace = msgspec.structs.replace
 HOUR_NS = 3600 * 10**9
@@ -52,6 +53,8 @@ class Floor(Bench):
 
     requests = 0
     outbox_seq = 0
+    turning = False
+    """Whether a new period begins after each run and each word of a person."""
 
     def start(self) -> None:
         self.store = Store(self.folder / "station.db", "station-1", self.clock)
@@ -76,7 +79,12 @@ class Floor(Bench):
         assert isinstance(begun, m.Begun), begun
         self.answered(begun.run, verdicts, part, begin.get("points"))
         assert self.verdict(begun.run, part).result_valid
+        self.turn()
         return str(begun.run)
+
+    def turn(self) -> None:
+        if self.turning:
+            assert self.store.turn() is not None
 
     def answered(
         self,
@@ -100,6 +108,7 @@ class Floor(Bench):
 
     def person(self, message: Any) -> Any:
         (reply,) = [said for name, said in self.frames(message) if name == "people"]
+        self.turn()
         return reply
 
     def decide(self, who: str, run: str, point: str, action: Action, **fields: Any) -> Any:
@@ -108,13 +117,24 @@ class Floor(Bench):
     def decision(self, who: str, run: str, point: str, action: Action, **fields: Any) -> m.Decide:
         """A decision on what the station holds at this moment."""
         self.requests += 1
-        with sqlite3.connect(self.folder / "station.db") as database:
-            found = database.execute(
-                "SELECT max(verdict_seq) FROM verdict WHERE run_id = ?", (run,)
-            ).fetchone()[0]
-            record = database.execute(
-                "SELECT record FROM result WHERE point_id = ? AND run_id = ?", (point, run)
-            ).fetchone()
+        found, record = None, None
+        for file in (
+            self.folder / "station.db",
+            *reversed(closed_periods(self.folder / "station.db")),
+        ):
+            with sqlite3.connect(file) as database:
+                found = (
+                    found
+                    or database.execute(
+                        "SELECT max(verdict_seq) FROM verdict WHERE run_id = ?", (run,)
+                    ).fetchone()[0]
+                )
+                record = (
+                    record
+                    or database.execute(
+                        "SELECT record FROM result WHERE point_id = ? AND run_id = ?", (point, run)
+                    ).fetchone()
+                )
         said: dict[str, Any] = {
             "token": who,
             "request_id": f"{self.requests:032x}",
@@ -147,19 +167,28 @@ class Floor(Bench):
         return status
 
 
-@pytest.fixture
-def floor(tmp_path: Path) -> Iterator[Floor]:
+@pytest.fixture(params=["one period", "a period a step"])
+def floor(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Floor]:
     floor = Floor(tmp_path)
+    floor.turning = request.param != "one period"
     yield floor
     floor.close()
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[[Plan], Floor]]:
+def one_file(tmp_path: Path) -> Iterator[Floor]:
+    floor = Floor(tmp_path)
+    yield floor
+    floor.store.close()
+
+
+@pytest.fixture(params=["one period", "a period a step"])
+def make(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[Plan], Floor]]:
     made: list[Floor] = []
 
     def floor(plan: Plan) -> Floor:
         made.append(Floor(tmp_path, plan))
+        made[-1].turning = request.param != "one period"
         return made[-1]
 
     yield floor
@@ -330,39 +359,39 @@ def test_an_escape_takes_an_ok_back(floor: Floor) -> None:
         "DELETE FROM decision WHERE number = 1",
     ],
 )
-def test_no_revision_rests_on_a_record_that_was_changed(floor: Floor, damage: str) -> None:
-    run = floor.inspected((Verdict.NOK, Verdict.NOK))
-    floor.decide("anna", run, "p0", Action.CONFIRM)
-    floor.decide("anna", run, "p1", Action.OVERRULE)
-    with sqlite3.connect(floor.folder / "station.db") as database:
+def test_no_revision_rests_on_a_record_that_was_changed(one_file: Floor, damage: str) -> None:
+    run = one_file.inspected((Verdict.NOK, Verdict.NOK))
+    one_file.decide("anna", run, "p0", Action.CONFIRM)
+    one_file.decide("anna", run, "p1", Action.OVERRULE)
+    with sqlite3.connect(one_file.folder / "station.db") as database:
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
             database.execute(f"DROP TRIGGER {name}")
         assert database.execute(damage).rowcount
-    floor.decide("ben", run, "p0", Action.CONFIRM)
-    floor.decide("anna", run, "p0", Action.CANNOT_TELL)
-    floor.decide("ben", run, "p0", Action.OVERRULE)
-    verdict = floor.verdict(run)
+    one_file.decide("ben", run, "p0", Action.CONFIRM)
+    one_file.decide("anna", run, "p0", Action.CANNOT_TELL)
+    one_file.decide("ben", run, "p0", Action.OVERRULE)
+    verdict = one_file.verdict(run)
     assert not verdict.ok
     # Of bytes that cannot be read nothing is left to decide on.
-    told = any(event.kind == "record_changed" for event in floor.reader.events())
-    assert told or floor.rows("decision") == 2
+    told = any(event.kind == "record_changed" for event in one_file.reader.events())
+    assert told or one_file.rows("decision") == 2
 
 
 def test_a_store_that_fails_takes_no_decision_and_goes_on_where_it_was(
-    floor: Floor, monkeypatch: pytest.MonkeyPatch
+    one_file: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = floor.inspected()
-    ask = floor.decision("anna", run, "p1", Action.OVERRULE)
+    run = one_file.inspected()
+    ask = one_file.decision("anna", run, "p1", Action.OVERRULE)
 
     def fail(*_: Any, **__: Any) -> None:
         raise StoreError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(floor.store, "add_decision", fail)
-        assert floor.frames(ask) == []
-    assert floor.rows("decision") == 0
-    assert floor.rows("verdict") == 1
-    assert isinstance(floor.person(ask), m.Decided)
+        patch.setattr(one_file.store, "add_decision", fail)
+        assert one_file.frames(ask) == []
+    assert one_file.rows("decision") == 0
+    assert one_file.rows("verdict") == 1
+    assert isinstance(one_file.person(ask), m.Decided)
 
 
 # -------------------------------------------------------------------------------- re-inspection

@@ -81,6 +81,19 @@ def test_all_it_held_is_there_afterwards_and_its_chains_hold(old: Path) -> None:
     assert found.wrong == []
 
 
+def test_a_page_shows_an_old_store_also_before_its_station_was_updated(old: Path) -> None:
+    reader = Reader(old)
+    done = reader.production(since_ns=1)
+    assert (done.runs, done.parts_ok, done.open_runs) == (5, 1, 1)
+    rows = {row.part: row.run for row in reader.runs()}
+    covered = reader.coverage(rows["part-1"])
+    assert covered is not None
+    assert covered.balance.ok == 2
+    assert len(reader.suspects([rows["part-2"]])) == 1
+    assert reader.records(rows["part-1"])
+    assert version(old) < schema.SCHEMA_VERSION
+
+
 def test_a_station_works_on_with_a_migrated_store_and_turns_its_period(
     old: Path, tmp_path: Path
 ) -> None:
