@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +225,52 @@ def test_whenever_the_station_dies_in_a_turn_everything_is_there_once(
     assert reader.counts()["result"] == 2
     assert not list(after.glob("*.next*"))
     store.close()
+
+
+TURNING = """
+import pathlib, sys
+sys.path[:0] = {paths!r}
+from test_periods import Shift
+bench = Shift(pathlib.Path({folder!r}))
+with bench.store.transaction():
+    bench.sent = bench.store.outbox_position("1" * 32)[1]
+    bench.seq = bench.store.last_seq("plc-1") + 1000
+bench.hello(first_seq=bench.sent + 1, next_seq=bench.sent + 1)
+while True:
+    run = bench.inspect("part-" + str(bench.seq))
+    assert bench.verdict(run, part="part-" + str(bench.seq - 1)).ok
+    print("told", run, flush=True)
+    bench.store.turn()
+"""
+
+
+def test_a_station_killed_while_it_does_nothing_but_turn_keeps_every_run_once(
+    tmp_path: Path,
+) -> None:
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
+    script = TURNING.format(paths=paths, folder=str(tmp_path))
+    dice = random.Random(11)
+    told: list[str] = []
+    for _ in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()  # it has started
+            time.sleep(dice.uniform(0.1, 1.0))
+            process.kill()
+            said += process.stdout.read()
+        runs = [line.split()[1] for line in said.decode().splitlines() if line.startswith("told ")]
+        assert runs, "a turn was not recovered from"
+        told += runs
+    path = tmp_path / "station.db"
+    Store(path, "station-1", FakeClock()).close()
+    rows = Counter(row.run for row in Reader(path).runs() if row.verdict is RunVerdict.OK)
+    assert set(told) <= set(rows)
+    assert set(rows.values()) == {1}
+    findings = list(check_store(path))
+    assert [found.wrong for found in findings] == [[] for _ in findings]
+    assert len(findings) > len(told) - 6  # each kill may have come before a turn
 
 
 def test_what_must_be_at_hand_is_in_every_period(
