@@ -28,7 +28,7 @@ from inspection.durable import sync_folder
 from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance, Entry
 from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity, Verdict, ViewResult
-from inspection.plan import Plan, decode_plan, encode_plan
+from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import insert_into, open_for_reading, open_for_writing
 from inspection.store.periods import (
@@ -503,7 +503,7 @@ class Store:
                 name=plan.name,
                 version=plan.version,
                 planned=len(plan.points),
-                document=encode_plan(plan),
+                document=plan.document,
                 stored_ns=self._clock.wall_ns(),
             )
         self._insert(

@@ -346,6 +346,7 @@ def shift(folder: Path, options: Options) -> dict[str, Any]:
     plcs = Plcs(line.endpoints["plc"], options.open_bodies, deque())
     try:
         _until_alive(plcs, station)
+        plcs.pauses_ms.clear()  # the first one waited for the start
         for camera in CAMERAS:
             edges[camera] = _start_edge(folder, camera, line, package, options.rate / len(CAMERAS))
         begun = time.monotonic()

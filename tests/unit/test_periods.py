@@ -22,6 +22,7 @@ from test_station import OUTBOX, Bench
 from inspection import messages as m
 from inspection.errors import StoreError
 from inspection.messages import Fault, RunVerdict, Verdict
+from inspection.station.config import TimeOfDay
 from inspection.store import Reader, Store, schema
 from inspection.store.check import check_store
 from inspection.store.periods import closed_periods, next_turn_ns
@@ -400,3 +401,10 @@ def test_the_time_of_a_turn_is_the_next_one_after_a_moment() -> None:
     assert second is not None
     assert second - first in {8 * HOUR_S * 10**9, 16 * HOUR_S * 10**9}
     assert next_turn_ns(start, []) is None
+
+
+@pytest.mark.parametrize("turn", ["24:00", "6:00", "06:60", "noon", "", "06:00\n"])
+def test_a_time_of_day_that_is_none_is_refused_in_the_configuration(turn: str) -> None:
+    assert msgspec.convert(["23:59"], tuple[TimeOfDay, ...]) == ("23:59",)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert([turn], tuple[TimeOfDay, ...])
