@@ -156,6 +156,22 @@ def test_a_part_of_an_earlier_period_can_still_be_asked_for_and_acknowledged(ben
         assert bench.store.latest_run("part-2") != run
 
 
+def test_a_run_that_was_copied_is_not_taken_for_the_latest_of_its_part(bench: Shift) -> None:
+    first = bench.inspect("part-1", Verdict.NOK, Verdict.OK)
+    seq = bench.verdict(first).verdict_seq
+    bench.turn()
+    second = bench.inspect("part-1")
+    bench.turn()
+    assert isinstance(bench.ask(m.Ack, run=first, verdict_seq=seq), m.Acknowledged)
+    assert bench.reader.counts()["run"] == 2
+    verdict = bench.verdict(part="part-1")
+    assert (verdict.run, verdict.ok) == (second, True)
+    bench.inspect("part-2")
+    bench.turn()
+    assert bench.verdict(part="part-1").run == second
+    assert bench.ask(m.GetVerdict, part="part-9").fault is Fault.UNKNOWN_RUN
+
+
 def test_a_late_result_of_an_earlier_period_is_kept_and_flagged_and_turns_nothing(
     bench: Shift,
 ) -> None:
@@ -341,6 +357,20 @@ def test_a_page_that_reads_puts_a_turn_off_and_nothing_is_lost(bench: Shift) -> 
     assert bench.verdict(still, part="part-2").ok
     assert bench.store.turn() is not None
     assert {row.run for row in bench.reader.runs()} == {run, still}
+
+
+def test_a_page_that_asks_between_the_two_names_of_a_turn_waits_for_the_second(
+    bench: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.inspect("part-1")
+    turning = bench.store.turn_steps()
+    for _ in range(4):
+        next(turning)
+    assert not (bench.folder / "station.db").exists()
+    monkeypatch.setattr("inspection.store.reader.time.sleep", lambda _: next(turning))
+    assert [row.run for row in bench.reader.runs()] == [run]
+    assert list(turning)
+    assert bench.store.period == 2
 
 
 def test_a_start_looks_at_the_open_period_only(bench: Shift) -> None:
