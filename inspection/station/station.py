@@ -132,6 +132,10 @@ class Station:
             for view in plan.views
         ]
         """What must be there for a part to become OK: cameras, and the models behind each."""
+        for plan in plans.values():
+            # Now, and not while the first part waits for it.
+            for view in plan.views:
+                self._tasks_of(plan, view.id)
         self._store = store
         self._evidence = evidence
         self._clock = clock

@@ -12,6 +12,7 @@ open, and from then on only the copy counts.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
@@ -60,7 +61,8 @@ def finish_turn(path: Path) -> None:
     following = next_file(path)
     if path.exists():
         for leftover in path.parent.glob(following.name + "*"):
-            leftover.unlink()
+            with contextlib.suppress(OSError):  # the next turn says so; a start need not fail
+                leftover.unlink()
     elif closed_periods(path):
         if not following.exists():
             raise StoreError(

@@ -28,7 +28,7 @@ from inspection.durable import sync_folder
 from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance, Entry
 from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity, Verdict, ViewResult
-from inspection.plan import Plan, decode_plan, encode_plan
+from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import insert_into, open_for_reading, open_for_writing
 from inspection.store.people import Basis, PeopleTables
@@ -129,7 +129,7 @@ class _Recalled:
 RECALLED_RUNS = 64
 """Runs kept in memory; any other is read again when something comes in for it."""
 RECALLED_PLANS = 8
-OPEN_PERIODS = 16
+OPEN_PERIODS = 256
 """Closed files that are kept open to look something up in."""
 LARGEST_PERIOD = 2 * 2**30
 """A file of so many bytes is closed also before its time, so that no start takes too long."""
@@ -506,7 +506,7 @@ class Store(PeopleTables):
                 name=plan.name,
                 version=plan.version,
                 planned=len(plan.points),
-                document=encode_plan(plan),
+                document=plan.document,
                 stored_ns=self._clock.wall_ns(),
             )
         self._insert(
@@ -864,14 +864,21 @@ class Store(PeopleTables):
         run = schema.run
         newest = sa.select(run.c.run_id, run.c.number).where(run.c.part_id == part)
         newest = newest.order_by(run.c.number.desc()).limit(1)
-        carried = self._db.execute(sa.select(schema.carried.c.run_id).limit(1)).first()
-        if carried is None:
-            found = self._first(newest)
-            return None if found is None else str(found.run_id)
-        # A run that was copied here may be older than one that was not.
-        rows = [period.execute(newest).first() for period in self._periods()]
-        found = max((row for row in rows if row), key=lambda row: row.number, default=None)
-        return None if found is None else str(found.run_id)
+        best: Any = None
+        for period in self._periods():
+            found = period.execute(newest).first()
+            if found is None:
+                continue
+            if best is None or found.number > best.number:
+                best = found
+            copied = sa.select(schema.carried.c.run_id).where(
+                schema.carried.c.run_id == best.run_id
+            )
+            # One that was copied may be older than one of the period it came from; where it is at
+            # home, everything before is older.
+            if found.run_id == best.run_id and period.execute(copied).first() is None:
+                break
+        return None if best is None else str(best.run_id)
 
     def latest_verdict(self, run: str) -> StoredVerdict | None:
         """The latest verdict of a run, None while it has none; HOLD where its seal is broken."""

