@@ -92,7 +92,7 @@ class Checker:
         if status is None:
             raise NoStation(
                 f"no station answers at {self._endpoint}: is it listen.plc of a running station,"
-                " and, where that asks for keys, is yours allowed (--own-key, --station-key, --plc)?"
+                " and, where that has keys, is yours allowed (--own-key, --station-key, --plc)?"
             )
         self._seq = status.last_seq
         for rule, check in RULES:

@@ -109,7 +109,7 @@ def test_a_part_is_held_where_the_retentive_memory_cannot_be_written(
 def test_a_station_with_keys_is_checked_with_keys_and_silent_without(tmp_path: Path) -> None:
     line = Line(
         tmp_path / "line",
-        plans=[boards.write_plan(tmp_path / "plan")],
+        plans=[boards.write_plan(tmp_path / "plan", deadline_ms=1500)],
         models={"darkness": boards.model(tmp_path / "model")},
         cameras={},
         parts=["P0"],
@@ -122,7 +122,7 @@ def test_a_station_with_keys_is_checked_with_keys_and_silent_without(tmp_path: P
         line.start("station")
         line.until(lambda: "station started" in line.log("station"), 60, "station")
         check = ["plc", "check", line.endpoints["plc"], "--plc", "plc-1"]
-        assert main([*check, *own]) == 0
+        assert main([*check, *own, "--plan", boards.PLAN]) == 0
         assert main(check) == 1
 
 
