@@ -58,17 +58,19 @@ class Eye:
         self.name = name
         self._file = file
         self._camera: Camera | None = None
+        self._away = False
         self._fault = ""
         self.try_to_open()
 
     @property
     def is_open(self) -> bool:
-        return self._camera is not None
+        return self._camera is not None and not self._away
 
     def try_to_open(self) -> bool:
         """Whether the camera is there now. Raises `ConfigurationError` where it never can be."""
         if self._camera is not None:
-            return True
+            self._away = not self._present(self._camera)
+            return not self._away
         try:
             self._camera = open_camera(self._file.driver, self._file.settings)
         except ConfigurationError:
@@ -81,10 +83,23 @@ class Eye:
         get_logger().info("camera ready", camera=self.name)
         return True
 
+    def _present(self, camera: Camera) -> bool:
+        """What a driver knows that can tell; a driver that cannot says so with its next picture."""
+        look = getattr(camera, "present", None)
+        try:
+            there = True if look is None else bool(look())
+        except Exception as error:  # noqa: BLE001  whatever an SDK raises
+            get_logger().error("camera driver failed", camera=self.name, fault=repr(error))
+            there = False
+        if there is self._away:
+            get_logger().info("camera found again" if there else "camera lost", camera=self.name)
+        return there
+
     def shoot(self, part: str, view: str) -> Shot:
         """See `edge.cameras.Camera.shoot`. A driver's own exceptions come out as `CameraError`,
         and so do values that are none: an SDK must not be able to stop the worker."""
-        self.try_to_open()
+        if self._camera is None:
+            self.try_to_open()
         if self._camera is None:
             raise CameraError(f"camera {self.name} is not there: {self._fault}")
         try:
@@ -179,9 +194,10 @@ class Worker:
         if now < self._look_again_ns:
             return
         self._look_again_ns = now + LOOK_AGAIN_NS
-        missing = [eye for eye in self._eyes.values() if not eye.is_open]
-        found = [eye for eye in missing if eye.try_to_open()]
-        if found:
+        before = self._cameras()
+        for eye in self._eyes.values():
+            eye.try_to_open()
+        if self._cameras() != before:
             self._link.begin_anew(now)
 
     def _in_hand(self) -> tuple[OrderRef, ...]:

@@ -19,6 +19,8 @@ from inspection.errors import TooLarge, WireError, WrongProtocol
 
 KIB = 1024
 MIB = 1024 * KIB
+QUOTED = 400
+"""Characters of a decoder's complaint that are worth a log line."""
 
 
 class _Header(msgspec.Struct):
@@ -59,7 +61,7 @@ class Lane(Generic[M]):
         except RecursionError:
             raise WireError("nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WireError(f"no message: {error}") from None
+            raise WireError(f"no message: {str(error)[:QUOTED]}") from None
         if header.protocol != m.PROTOCOL:
             raise WrongProtocol(
                 f"protocol {header.protocol}, but this side speaks {m.PROTOCOL}: upgrade the older"
@@ -69,7 +71,8 @@ class Lane(Generic[M]):
         except RecursionError:
             raise WireError("nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WireError(f"{header.type[:40]}: {error}") from None
+            # An unknown type is quoted whole, however long the sender made it.
+            raise WireError(f"{header.type[:40]}: {str(error)[:QUOTED]}") from None
         return message
 
 

@@ -18,12 +18,14 @@ from inspection.errors import ConfigurationError
 from inspection.imaging import Frame
 
 DRIVERS: dict[str, str] = {
+    "aravis": "edge.cameras.aravis:AravisCamera",
     "basler": "edge.cameras.basler:BaslerCamera",
     "folder": "edge.cameras.folder:FolderCamera",
     "simulated": "edge.cameras.simulated:SimulatedCamera",
 }
 
 SDKS: dict[str, str] = {
+    "aravis": "apt-get install libaravis-0.8-0 on Debian or Ubuntu; it is a library of the system",
     "basler": 'pip install "visual-inspection[basler]" (pypylon, which brings pylon itself)',
 }
 """How to install what a driver needs beyond this package."""
@@ -48,7 +50,13 @@ class Shot(NamedTuple):
 
 
 class Camera(Protocol):
-    """Takes one picture at a time, when asked. Made from an instance of its ``Settings``."""
+    """Takes one picture at a time, when asked. Made from an instance of its ``Settings``.
+
+    A driver that can tell whether its device is there without taking a picture has a method
+    ``present() -> bool`` as well, which returns at once and looks for a device that was lost; the
+    worker calls it every two seconds between two views, so that a station hears of a camera that
+    was unplugged before it asks for the next picture.
+    """
 
     def shoot(self, part: str, view: str) -> Shot:
         """A picture taken after the call and before the return, so that the part may move then.

@@ -3,18 +3,24 @@
 A driver brings a `Device`, the few calls of its SDK; here stand the rules. A picture counts only
 if it is whole, came after the shot was asked for, and its frame id follows the one before: where
 the camera counted a picture that never arrived, nobody can say which view the next one shows, so
-that shot fails and its points become NOT_INSPECTED. After any failure the acquisition begins anew,
-so that a picture that is late cannot be taken for the next one.
+that shot fails and its points become NOT_INSPECTED. After any failure the camera is opened and set
+anew, so that a picture that is late cannot be taken for the next one, and one that had lost its
+power does not go on with other settings.
 """
 
 from __future__ import annotations
 
 import abc
+import contextlib
 import enum
+import queue
 import re
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Annotated, NamedTuple, Protocol, Self
+from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +35,16 @@ from inspection.messages import ID_PATTERN, Reason
 BUFFERS = 8
 """Pictures the SDK keeps while nobody asks for one."""
 
+ANSWER_S = 1.5
+"""How long one call may take, on top of exposure and transfer: less than the time after which a
+station takes its edge for lost."""
+OPEN_S = 15.0
+"""How long opening may take at the start, when nobody waits."""
+
 _LAST_16_BIT = 0xFFFF
+
+
+T = TypeVar("T")
 
 
 class Preset(enum.StrEnum):
@@ -110,6 +125,71 @@ class CameraLost(CameraError):
     """The camera does not answer any more: it has to be opened again."""
 
 
+class CameraStillOpening(CameraError):
+    """The camera is being opened, and nobody can wait for it any longer."""
+
+
+class Hand:
+    """A device in the hands of a thread of its own, so that no call of an SDK can hold up the
+    worker: some try for ten seconds to reach a camera that has lost its power. A call that takes
+    longer than it may is left to the thread, which closes the device as soon as it returns."""
+
+    def __init__(self, connect: Callable[[], Device]) -> None:
+        self.device: Device | None = None
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+        self._calls = queue.SimpleQueue()
+        self._opening = self._give(self._open(connect))
+        threading.Thread(target=self._work, daemon=True, name="camera").start()
+
+    def wait_open(self, patience_s: float) -> None:
+        """Raises what opening raised; `CameraStillOpening` where it goes on."""
+        try:
+            self._opening.result(patience_s)
+        except TimeoutError:
+            raise CameraStillOpening("it is being opened") from None
+
+    def call(self, function: Callable[[Device], T], patience_s: float = ANSWER_S) -> T:
+        """What the function makes of the device; `CameraLost` where it takes too long."""
+        device = self.device
+        if device is None:
+            raise CameraLost("it is not open")
+        try:
+            return self._give(lambda: function(device)).result(patience_s)
+        except TimeoutError:
+            raise CameraLost(f"it does not answer within {patience_s:g} s") from None
+
+    def let_go(self, patience_s: float = 0) -> None:
+        """Close the device; waits for it so long and no longer."""
+        done = self._give(self._close)
+        self._calls.put(None)
+        with contextlib.suppress(TimeoutError):
+            done.result(patience_s)
+
+    def _give(self, function: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        self._calls.put((future, function))
+        return future
+
+    def _open(self, connect: Callable[[], Device]) -> Callable[[], None]:
+        def opened() -> None:
+            self.device = connect()
+
+        return opened
+
+    def _close(self) -> None:
+        device, self.device = self.device, None
+        if device is not None:
+            device.close()
+
+    def _work(self) -> None:
+        while (given := self._calls.get()) is not None:
+            future, function = given
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001  handed to whoever asked
+                future.set_exception(error)
+
+
 class TriggeredCamera(abc.ABC):
     """A camera (`edge.cameras.Camera`) on top of a `Device`; opened again where it was lost, with
     all its settings."""
@@ -123,8 +203,10 @@ class TriggeredCamera(abc.ABC):
         self._last_id: int | None = None
         self._running = False
         self._closed = False
-        self._device: Device | None = self._connect()
-        self._ready(self._device)
+        self._opening = False
+        self._lost_once = False
+        self._hand: Hand | None = None
+        self._there(OPEN_S)
 
     @abc.abstractmethod
     def _connect(self) -> Device:
@@ -139,35 +221,37 @@ class TriggeredCamera(abc.ABC):
                 raise CameraError(f"camera {self.driver}: {word} {value[:80]!r} is no identifier")
         if self._closed:
             raise CameraError(f"camera {self.driver} is closed")
-        device = self._there()
+        hand = self._found_again()
         try:
-            return self._shoot(device)
+            return self._shoot(hand)
         except CameraLost as error:
             self._lose()
             raise CameraError(f"camera {self.driver} was lost: {error}") from None
         except CameraError as error:
-            self._begin_anew(device)
+            # Whatever it was, the camera may have begun anew without its settings.
+            self._lose()
+            self.present()
             raise CameraError(f"camera {self.driver}: {error}") from None
         except ImageError as error:
-            self._begin_anew(device)
+            self._begin_anew(hand)
             raise ImageError(error.reason, f"camera {self.driver}: {error}") from None
 
     def present(self) -> bool:
-        """Whether the camera answers now; one that was lost is looked for."""
+        """Whether the camera answers now; one that was lost is looked for, in the background."""
         if self._closed:
             return False
-        if self._device is not None and not self._device.alive():
-            self._lose()
         try:
-            self._there()
-        except CameraError:
+            if self._hand is not None and not self._opening and not self._alive(self._hand):
+                self._lose()
+            self._there(0)
+        except (CameraError, ConfigurationError):
             return False
         return True
 
     def close(self) -> None:
         """See `edge.cameras.Camera.close`."""
         self._closed = True
-        self._lose()
+        self._lose(ANSWER_S)
 
     def __enter__(self) -> Self:
         return self
@@ -182,32 +266,30 @@ class TriggeredCamera(abc.ABC):
 
     # ------------------------------------------------------------------------- one shot
 
-    def _shoot(self, device: Device) -> Shot:
+    def _shoot(self, hand: Hand) -> Shot:
         trigger = self._trigger.trigger
         patience_s = (self._trigger.exposure_us / 1e6) + self._trigger.timeout_ms / 1000
         if trigger is Preset.FREE_RUN:
-            self._start(device)
-            try:
-                grabbed = device.receive(patience_s)
-            finally:
-                device.stop()
-                self._running = False
+            self._start(hand)
+            grabbed = self._receive(hand, patience_s)
+            hand.call(lambda device: device.stop())
+            self._running = False
             if grabbed is None:
                 raise CameraError(f"no picture within {self._trigger.timeout_ms} ms: {_CHECK_LINK}")
         else:
             if not self._running:
-                self._start(device)
-            self._throw_away(device)
+                self._start(hand)
+            self._throw_away(hand)
             if trigger is Preset.SOFTWARE:
-                device.trigger()
-                grabbed = device.receive(patience_s)
+                hand.call(lambda device: device.trigger())
+                grabbed = self._receive(hand, patience_s)
                 if grabbed is None:
                     raise CameraError(
                         f"no picture within {self._trigger.timeout_ms} ms of the trigger:"
                         f" {_CHECK_LINK}"
                     )
             else:
-                grabbed = self._next_pulse(device, patience_s)
+                grabbed = self._next_pulse(hand, patience_s)
         captured_ns = time.time_ns()
         self._check(grabbed)
         image = to_frame(
@@ -222,12 +304,15 @@ class TriggeredCamera(abc.ABC):
         frame = f"{self._number} id={grabbed.frame_id} t={grabbed.timestamp}"
         return Shot(image=image, frame=frame, captured_ns=captured_ns)
 
-    def _next_pulse(self, device: Device, patience_s: float) -> Grabbed:
+    def _receive(self, hand: Hand, patience_s: float) -> Grabbed | None:
+        return hand.call(lambda device: device.receive(patience_s), patience_s + ANSWER_S)
+
+    def _next_pulse(self, hand: Hand, patience_s: float) -> Grabbed:
         """The first picture whose exposure can have begun after this call."""
         asked = time.monotonic()
         while True:
             left = asked + patience_s - time.monotonic()
-            grabbed = device.receive(left) if left > 0 else None
+            grabbed = self._receive(hand, left) if left > 0 else None
             if grabbed is None:
                 raise CameraError(
                     f"no pulse at {self._trigger.line or 'its input'} gave a picture within"
@@ -258,14 +343,14 @@ class TriggeredCamera(abc.ABC):
         last, self._last_id = self._last_id, grabbed.frame_id
         return 0 if last is None else missing_between(last, grabbed.frame_id)
 
-    def _throw_away(self, device: Device) -> None:
+    def _throw_away(self, hand: Hand) -> None:
         """What the buffers hold from before this shot. Full buffers have lost pictures since."""
         count = 0
-        while (old := device.receive(0)) is not None:
+        while (old := self._receive(hand, 0)) is not None:
             count += 1
             if old.fault or count >= BUFFERS:
-                device.stop()
-                self._start(device)
+                hand.call(lambda device: device.stop())
+                self._start(hand)
                 break
             self._follow(old)
         if count:
@@ -273,44 +358,66 @@ class TriggeredCamera(abc.ABC):
 
     # ------------------------------------------------------------------------- lost and found
 
-    def _there(self) -> Device:
-        if self._device is not None:
-            return self._device
+    def _found_again(self) -> Hand:
         try:
-            self._device = self._connect()
-            self._ready(self._device)
+            return self._there(ANSWER_S)
         except ConfigurationError as error:  # another camera in its place: not this worker's end
             raise CameraError(str(error)) from None
-        get_logger().info("camera found again", camera=self.driver)
-        return self._device
 
-    def _lose(self) -> None:
-        device, self._device = self._device, None
-        self._running = False
-        if device is not None:
-            device.close()
+    def _there(self, patience_s: float) -> Hand:
+        """The camera, opened where it is not; raises what opening raises."""
+        if self._hand is None:
+            self._hand, self._opening = Hand(self._opened), True
+        hand = self._hand
+        if self._opening:
+            try:
+                hand.wait_open(patience_s)
+            except CameraStillOpening:
+                raise CameraError(f"camera {self.driver} is being opened") from None
+            except BaseException:
+                self._hand = None
+                hand.let_go()
+                raise
+            self._opening, self._last_id = False, None
+            self._running = self._trigger.trigger is not Preset.FREE_RUN
+            if self._lost_once:
+                get_logger().info("camera found again", camera=self.driver)
+        return hand
 
-    def _ready(self, device: Device) -> None:
-        """Wait for pulses from now on, not only from the first order."""
-        if self._trigger.trigger is Preset.FREE_RUN:
-            return
+    def _opened(self) -> Device:
+        """Waits for pulses from now on, not only from the first order."""
+        device = self._connect()
+        if self._trigger.trigger is not Preset.FREE_RUN:
+            try:
+                device.start()
+            except CameraError as error:
+                device.close()
+                raise CameraError(f"camera {self.driver}: {error}") from None
+        return device
+
+    def _alive(self, hand: Hand) -> bool:
         try:
-            self._start(device)
-        except CameraError as error:
-            self._lose()
-            raise CameraError(f"camera {self.driver}: {error}") from None
+            return hand.call(lambda device: device.alive())
+        except CameraLost:
+            return False
 
-    def _begin_anew(self, device: Device) -> None:
+    def _lose(self, patience_s: float = 0) -> None:
+        hand, self._hand = self._hand, None
+        self._running, self._lost_once = False, True
+        if hand is not None:
+            hand.let_go(patience_s)
+
+    def _begin_anew(self, hand: Hand) -> None:
         try:
-            device.stop()
+            hand.call(lambda device: device.stop())
             self._running = False
             if self._trigger.trigger is not Preset.FREE_RUN:
-                self._start(device)
+                self._start(hand)
         except CameraError:
             self._lose()
 
-    def _start(self, device: Device) -> None:
-        device.start()
+    def _start(self, hand: Hand) -> None:
+        hand.call(lambda device: device.start())
         self._last_id = None
         self._running = True
 

@@ -155,8 +155,12 @@ def _examine_outboxes(database: sqlite3.Connection, found: Findings) -> None:
         ]
         times = Counter(kept)
         found.duplicated += [f"record {n} of outbox {outbox}" for n in times if times[n] > 1]
-        missing = set(range(1, committed + 1)) - set(kept)
-        found.lost += [f"record {number} of outbox {outbox}" for number in sorted(missing)]
+        inside = sorted(number for number in times if number <= committed)
+        found.lost += [
+            f"records {before + 1} to {after - 1} of outbox {outbox}"
+            for before, after in itertools.pairwise([0, *inside, committed + 1])
+            if after > before + 1
+        ]
         found.unexplained += [
             f"record {number} of outbox {outbox} is beyond what was acknowledged"
             for number in times

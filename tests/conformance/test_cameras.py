@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from fake_gige import FakeGigE
 
 from edge.cameras import DRIVERS, Camera, Shot, open_camera
 from inspection import imaging
@@ -101,7 +102,7 @@ def simulated_stand(place: Path) -> Stand:
 
 def unplug_basler(camera: Any) -> None:
     """The emulator's own way of telling pylon that the camera was pulled out."""
-    camera._device._camera.GetNodeMap().GetNode("FirePnPCallbackValue").SetValue(1)
+    camera._hand.device._camera.GetNodeMap().GetNode("FirePnPCallbackValue").SetValue(1)
 
 
 def basler_stand(place: Path) -> Stand:
@@ -125,7 +126,29 @@ def basler_stand(place: Path) -> Stand:
     return Stand(settings, ("body-1", "body-2"), ("left", "right"), blind=unplug_basler)
 
 
+def aravis_stand(place: Path) -> Stand:
+    camera = FakeGigE()
+    settings = {
+        "device": camera.address,
+        "exposure_us": 1000,
+        "trigger": "software",
+        "pixel_format": "RGB8",
+        "width_px": WIDTH,
+        "height_px": HEIGHT,
+    }
+    return Stand(
+        settings,
+        ("body-1", "body-2"),
+        ("left", "right"),
+        blind=lambda _: camera.end(),
+        mend=camera.begin,
+        shows_target=False,
+        end=camera.end,
+    )
+
+
 FACTORIES: dict[str, Callable[[Path], Stand]] = {
+    "aravis": aravis_stand,
     "basler": basler_stand,
     "folder": folder_stand,
     "simulated": simulated_stand,

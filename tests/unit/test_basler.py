@@ -63,7 +63,7 @@ def basler(tmp_path: Path) -> Iterator[Open]:
 
 
 def pylon_camera(camera: Any) -> Any:
-    return camera._device._camera
+    return camera._hand.device._camera
 
 
 def node(camera: Any, name: str) -> Any:
@@ -83,6 +83,13 @@ def pulse_after(camera: Any, delay_s: float) -> threading.Timer:
     timer = threading.Timer(delay_s, pulse, (camera,))
     timer.start()
     return timer
+
+
+def wait_for(camera: Any) -> None:
+    until = time.monotonic() + 10
+    while not camera.present():
+        assert time.monotonic() < until, "not found again"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +246,7 @@ def test_a_gap_in_the_frame_ids_is_no_picture_for_the_view(basler: Open) -> None
     with pytest.raises(CameraError, match=r"frame id 2 came, but 1 before it never arrived"):
         camera.shoot("body", "view")
     timer.join()
+    wait_for(camera)
     timer = pulse_after(camera, 0.1)
     assert camera.shoot("body", "view").frame.startswith("2 ")
     timer.join()
