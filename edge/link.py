@@ -35,6 +35,9 @@ MS = 1_000_000
 PING_NS = 250 * MS
 SILENCE_NS = 1500 * MS
 """A station that says nothing for so long is gone, whatever the socket believes."""
+PATIENCE_NS = 4 * SILENCE_NS
+"""What a new socket is given at most before the next one, twice as long each time nothing came: on
+a slow wire connecting alone takes longer than `SILENCE_NS`."""
 ACK_NS = 1000 * MS
 """A batch that is not acknowledged within this was lost."""
 RETRY_NS = (100 * MS, 3000 * MS)
@@ -79,6 +82,7 @@ class Link:
         self._socket_ns = 0
         self._asked_ns = 0
         self._pause_ns = RETRY_NS[0]
+        self._patience_ns = SILENCE_NS
 
     def received(self, frame: bytes, now_ns: int) -> Order | None:
         """One frame from the station; an order in it is the caller's to carry out."""
@@ -152,12 +156,16 @@ class Link:
         self.must_reconnect = True
         self._socket_ns = now_ns
         self._retry_ns = now_ns + CONNECT_NS
+        # Soon and often: one hello that comes before the socket is connected must not be the only
+        # one that it ever gets.
+        self._pause_ns = RETRY_NS[0]
         return []
 
     def _hello(self, now_ns: int) -> list[bytes]:
         if now_ns < self._retry_ns:
             return []
-        if self._socket_ns and now_ns - self._socket_ns > SILENCE_NS:
+        if self._socket_ns and now_ns - self._socket_ns > self._patience_ns:
+            self._patience_ns = min(2 * self._patience_ns, PATIENCE_NS)
             return self._replace_socket(now_ns)
         self._socket_ns = self._socket_ns or now_ns
         self._nonce = secrets.token_hex(16)
@@ -179,6 +187,7 @@ class Link:
     def _welcome(self, welcome: Welcome, now_ns: int) -> None:
         self.open = True
         self._pause_ns = RETRY_NS[0]
+        self._patience_ns = SILENCE_NS
         self._heard_ns = self._progress_ns = self._pinged_ns = self._socket_ns = now_ns
         self._sent = welcome.committed
         self._log.info("station connected", station=welcome.station, committed=welcome.committed)

@@ -69,13 +69,16 @@ class Client:
         plan: str = boards.PLAN,
         timeout_ms: int = TIMEOUT_MS,
         views: Sequence[str] = (),
+        keys: Path | None = None,
     ) -> None:
+        """``keys`` is a folder with ``plc.key`` and ``station.pub``."""
         folder.mkdir(parents=True, exist_ok=True)
         given = folder / "parts.txt"
+        own = [] if keys is None else ["-k", str(keys / "plc.key"), "-s", str(keys / "station.pub")]
         given.write_text("".join(f"{part}\n" for part in parts))
         with given.open() as stdin, (folder / "client.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(program), endpoint, "plc-c", plan, str(folder), str(timeout_ms), *views],
+                [str(program), *own, endpoint, "plc-1", plan, str(folder), str(timeout_ms), *views],
                 stdin=stdin,
                 stderr=log,
             )
@@ -109,7 +112,7 @@ def shift(
     folder: Path, program: Path, *, parts: int, cuts: int, kills: int = 0, seed: int = 1
 ) -> Shift:
     """Lead so many parts through station and edge, with the client on a wire of its own that is
-    cut, reset and slow at random; every third part has a defect."""
+    cut, reset and slow at random; every third part has a defect, and everything is encrypted."""
     rng = random.Random(seed)
     names = [f"C{number:04d}" for number in range(parts)]
     defective = {name for number, name in enumerate(names) if number % 3 == 0}
@@ -124,14 +127,17 @@ def shift(
         cameras=boards.camera(folder / "images"),
         parts=names,
         plan=boards.PLAN,
+        keys=True,
     )
+    keys = line.folder / "keys"
     went = Shift()
     wire = Proxy(line.endpoints["plc"], seed=seed)
     started = time.monotonic()
     with line:
         line.start("station", *line.edges)
         line.until(lambda: "edge connected" in line.log("station"), 60, "edge")
-        client = Client(program, folder / "line" / "plc", wire.endpoint, names)
+        place = line.folder / "plc"
+        client = Client(program, place, wire.endpoint, names, keys=keys)
         try:
             # The faults are spread over the parts, so that each shift gets all of them whatever
             # the speed of the machine.
@@ -144,7 +150,9 @@ def shift(
                 if what == "kill":
                     client.kill()
                     went.kills += 1
-                    client = Client(program, folder / "line" / "plc", wire.endpoint, names)
+                    client = Client(
+                        program, folder / "line" / "plc", wire.endpoint, names, keys=keys
+                    )
                     continue
                 # Away first, so that what is on its way is lost with the connection, and a new one
                 # says nothing for a while.

@@ -155,7 +155,7 @@ def _closed(state: State) -> dict[Event, Step | Never]:
             Event.LAST_FRAME: NO_PICTURE,
             Event.SETTLED: NO_POINT,
             Event.DEADLINE: NO_DEADLINE,
-            Event.REVISED: Step(SILENCE, State.RESULT_VALID),
+            Event.REVISED: Step(HINT, State.RESULT_VALID),
         },
     )
 

@@ -18,7 +18,9 @@ from msgspec import UNSET, Struct
 
 from inspection import messages as m
 from inspection import wire
+from inspection.curve import connect_with
 from inspection.errors import InspectionError, WireError
+from inspection.keys import ClientKeys
 from inspection.messages import Fault
 
 ANSWER_S = 2.0
@@ -52,8 +54,17 @@ class Checker:
     """One connection to one station. ``plan`` names the plan of the run to begin; without one only
     the rules that need no run are tried."""
 
-    def __init__(self, endpoint: str, *, plan: str | None, part: str, plc: str) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        plan: str | None,
+        part: str,
+        plc: str,
+        keys: ClientKeys | None = None,
+    ) -> None:
         self._endpoint = endpoint
+        self._keys = keys
         self._plan = plan
         self._part = part
         self._plc = plc
@@ -80,7 +91,8 @@ class Checker:
         status = self._status()
         if status is None:
             raise NoStation(
-                f"no station answers at {self._endpoint}: is it listen.plc of a running station?"
+                f"no station answers at {self._endpoint}: is it listen.plc of a running station,"
+                " and, where that has keys, is yours allowed (--own-key, --station-key, --plc)?"
             )
         self._seq = status.last_seq
         for rule, check in RULES:
@@ -106,6 +118,7 @@ class Checker:
     def _connect(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
+        connect_with(socket, self._keys)
         socket.connect(self._endpoint)
         return socket
 

@@ -24,7 +24,7 @@ from inspection import log, wire
 from inspection.clock import SystemClock
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, Problem
-from inspection.keys import ClientKeysFile, client_keys
+from inspection.keys import ClientKeys, ClientKeysFile, client_keys, read_private, read_public
 from inspection.messages import ID_PATTERN, Id
 from inspection.plan import Trigger
 from inspection.testing.plc import SimulatedPlc
@@ -96,11 +96,19 @@ def _actions() -> argparse.ArgumentParser:
     check.add_argument("--plan", help="begin a real run of this plan, too")
     check.add_argument("--part", help="its part (default: a name that nothing has)")
     check.add_argument("--plc", default="plc-check", help="as which PLC (default: %(default)s)")
+    check.add_argument("--own-key", type=Path, metavar="FILE", help="own private key, NAME.key")
+    check.add_argument("--station-key", type=Path, metavar="FILE", help="station's key, NAME.pub")
     check.add_argument("--json", action="store_true", help="one JSON object a rule")
     check.set_defaults(does=_check)
 
     station = action("station")
-    station.add_argument("--port", type=int, default=5703, help="on loopback (default: 5703)")
+    station.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="where your program reaches it; nothing is encrypted, and nothing is secret"
+        " (default: %(default)s)",
+    )
+    station.add_argument("--port", type=int, default=5703, help="(default: %(default)s)")
     station.add_argument("--plan", default="door", help="name of its plan (default: %(default)s)")
     station.add_argument(
         "--trigger",
@@ -170,8 +178,15 @@ def _check(arguments: argparse.Namespace) -> int:
     for name, value in (("plan", arguments.plan), ("part", part), ("plc", arguments.plc)):
         if value is not None and not re.match(ID_PATTERN, value):
             raise ConfigurationError(f"--{name}: {value[:80]!r} is no identifier")
+    if (arguments.own_key is None) != (arguments.station_key is None):
+        raise ConfigurationError("--own-key and --station-key: both are needed, or none")
+    keys = None
+    if arguments.own_key is not None:
+        keys = ClientKeys(read_private(arguments.own_key), read_public(arguments.station_key))
     try:
-        checker = Checker(arguments.endpoint, plan=arguments.plan, part=part, plc=arguments.plc)
+        checker = Checker(
+            arguments.endpoint, plan=arguments.plan, part=part, plc=arguments.plc, keys=keys
+        )
     except zmq.ZMQError as error:
         raise ConfigurationError(f"{arguments.endpoint}: {error.strerror}") from None
     counts: Counter[bool | None] = Counter()
@@ -215,6 +230,7 @@ def _station(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     until = float("inf") if arguments.wait is None else time.monotonic() + arguments.wait
+    endpoint = f"tcp://{arguments.host}:{arguments.port}"
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)
     socket.linger = 0
@@ -228,8 +244,8 @@ def _station(arguments: argparse.Namespace) -> int:
             trigger=Trigger(arguments.trigger),
         )
         try:
-            socket.bind(f"tcp://127.0.0.1:{arguments.port}")
-            print(f"plan {arguments.plan} at tcp://127.0.0.1:{arguments.port}", flush=True)
+            socket.bind(endpoint)
+            print(f"plan {arguments.plan} at {endpoint}", flush=True)
             while not (stopped or station.finished) and time.monotonic() < until:
                 socket.poll(10)
                 frames = []
@@ -241,7 +257,7 @@ def _station(arguments: argparse.Namespace) -> int:
             judged = station.judge(_what_it_did(arguments.actions))
             not_played = station.not_played()
         except zmq.ZMQError as error:
-            raise ConfigurationError(f"--port {arguments.port}: {error.strerror}") from None
+            raise ConfigurationError(f"{endpoint}: {error.strerror}") from None
         finally:
             station.close()
             socket.close(linger=0)

@@ -8,6 +8,7 @@ random, are replaced by numbered ones.
 from __future__ import annotations
 
 import json
+import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,14 +18,15 @@ import msgspec
 
 from inspection import messages as m
 from inspection import wire
-from inspection.ledger import Balance
-from inspection.messages import RunVerdict, Verdict
+from inspection.messages import Action, Role, Verdict
 from inspection.plan import Trigger
+from inspection.station.people import People, PersonEntry, hashed, write_people
 from inspection.testing.clock import FakeClock
 from inspection.testing.simulated_station import SimulatedStation, Take, played_plan
 
 PLC, PLAN = "plc-1", "door"
 STEP_MS = 10
+ANNA, PASSWORD = "anna", secrets.token_urlsafe()
 
 
 class Recorder:
@@ -42,7 +44,14 @@ class Recorder:
         self._clock = FakeClock(10**12)
         self._began_ns = self._clock.monotonic_ns()
         plan = played_plan(PLAN, views=views, trigger=trigger, deadline_ms=deadline_ms)
-        self.station = SimulatedStation(folder, plan, self._clock, lambda _: take)
+        entry = PersonEntry(name=ANNA, password=hashed(PASSWORD), roles=(Role.QUALITY,))
+        write_people(folder / "people.toml", [entry])
+        self._people = People(
+            folder / "people.toml", secrets.token_bytes(32), self._clock.boot_id()
+        )
+        self.station = SimulatedStation(
+            folder, plan, self._clock, lambda _: take, people=self._people
+        )
         self._runs: list[str] = []
         self._seq = 0
         self.lines: list[bytes] = []
@@ -80,16 +89,20 @@ class Recorder:
         self._write({"event": "the station is killed and started again"})
         self.station.restart()
 
-    def revise(self, run: str) -> None:
-        """What a person's decision comes to: another verdict of the run, with a higher number."""
-        self._write({"event": "a person decides that the part is OK"})
-        with self.station.store.transaction():
-            stored = self.station.store.latest_verdict(run)
-            if stored is None:
-                raise ValueError(f"run {run} has no verdict to revise")
-            planned = stored.balance.planned
-            settled = Balance(planned=planned, ok=planned, nok=0, review=0, not_inspected=0, open=0)
-            self.station.store.add_verdict(run, RunVerdict.OK, settled)
+    def revise(self, run: str, verdict_seq: int) -> None:
+        """A person looks at the picture of the first point and sees no defect."""
+        self._write({"event": "anna, of quality, decides that there is no defect"})
+        decision = m.Decide(
+            token=self._people.login(ANNA, PASSWORD, self._clock.monotonic_ns()),
+            request_id=secrets.token_hex(16),
+            run=run,
+            point="v0-p0",
+            expected_seq=verdict_seq,
+            expected_record=1,
+            action=Action.OVERRULE,
+        )
+        for _, said in self.station.hear_person(wire.PEOPLE_TO_STATION.encode(decision)):
+            self._note("station", said)
 
     def _note(self, who: str, frame: bytes) -> None:
         message = msgspec.json.decode(frame)
@@ -137,7 +150,7 @@ def _revised(plc: Recorder) -> None:
     verdict = plc.ask(m.GetVerdict, part="BODY-0003", run=begun.run)
     plc.ask(m.Ack, run=begun.run, verdict_seq=verdict.verdict_seq)
     plc.wait(60_000)
-    plc.revise(begun.run)
+    plc.revise(begun.run, verdict.verdict_seq)
     plc.ask(m.Ack, run=begun.run, verdict_seq=verdict.verdict_seq)
     verdict = plc.ask(m.GetVerdict, part="BODY-0003")
     plc.ask(m.Ack, run=begun.run, verdict_seq=verdict.verdict_seq)

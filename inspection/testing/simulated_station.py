@@ -20,6 +20,7 @@ from inspection.package import Manifest, ModelClass, ModelInput, VerifiedOn
 from inspection.plan import Kind, Plan, Point, Trigger, View
 from inspection.policy import Policy
 from inspection.station.acceptance import Released
+from inspection.station.people import People
 from inspection.station.station import Station
 from inspection.store import Store
 
@@ -227,11 +228,17 @@ class SimulatedStation:
     """The PLC's socket of a station without the socket: frames in, frames out."""
 
     def __init__(
-        self, folder: Path, plan: Plan, clock: Clock, take: Callable[[m.Order], Take]
+        self,
+        folder: Path,
+        plan: Plan,
+        clock: Clock,
+        take: Callable[[m.Order], Take],
+        people: People | None = None,
     ) -> None:
         self._folder = folder
         self._plan = plan
         self._clock = clock
+        self._people = people
         self._edge = PlayedEdge(take)
         self._start()
 
@@ -244,6 +251,7 @@ class SimulatedStation:
             store=self.store,
             evidence=EvidenceStore(self._folder / "evidence"),
             clock=self._clock,
+            people=self._people,
         )
         hello = self._edge.hello(self._clock.monotonic_ns())
         self._deliver(self.station.work([("edge", b"edge", hello)]))
@@ -261,6 +269,10 @@ class SimulatedStation:
         sent = self.station.work([("plc", peer, frame) for peer, frame in frames])
         return self._deliver(sent)
 
+    def hear_person(self, frame: bytes) -> Frames:
+        """A frame of a person; what the station says to PLCs because of it."""
+        return self._deliver(self.station.work([("people", b"people", frame)]))
+
     def _deliver(self, sent: list[tuple[str, bytes, bytes]]) -> Frames:
         """What is for the PLCs, after the edge has heard and said all there is to say now."""
         now = self._clock.monotonic_ns()
@@ -269,7 +281,7 @@ class SimulatedStation:
             for socket, peer, frame in sent:
                 if socket == "plc":
                     to_plc.append((peer, frame))
-                else:
+                elif socket == "edge":
                     self._edge.hear(frame, now)
             said = self._edge.due(now)
             if not said:

@@ -10,7 +10,9 @@ import c_client
 import msgspec
 import pytest
 
-from inspection.testing.line import free_ports
+from inspection.__main__ import main
+from inspection.testing import boards
+from inspection.testing.line import Line, free_ports
 from inspection.testing.plc import Outcome
 from inspection.testing.plc_station import SCENARIOS, Judged
 
@@ -102,6 +104,26 @@ def test_a_part_is_held_where_the_retentive_memory_cannot_be_written(
     assert (outcome.action, outcome.part) == ("HOLD", "P0")
     assert outcome.reason == "the retentive memory cannot be written"
     assert "never played" in done.stderr  # nothing was sent for the part
+
+
+def test_a_station_with_keys_is_checked_with_keys_and_silent_without(tmp_path: Path) -> None:
+    line = Line(
+        tmp_path / "line",
+        plans=[boards.write_plan(tmp_path / "plan", deadline_ms=1500)],
+        models={"darkness": boards.model(tmp_path / "model")},
+        cameras={},
+        parts=["P0"],
+        plan=boards.PLAN,
+        keys=True,
+    )
+    keys = line.folder / "keys"
+    own = ["--own-key", str(keys / "plc.key"), "--station-key", str(keys / "station.pub")]
+    with line:
+        line.start("station")
+        line.until(lambda: "station started" in line.log("station"), 60, "station")
+        check = ["plc", "check", line.endpoints["plc"], "--plc", "plc-1"]
+        assert main([*check, *own, "--plan", boards.PLAN]) == 0
+        assert main(check) == 1
 
 
 def play(program: Path, folder: Path, *runs: tuple[str, str]) -> list[Outcome]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from samples import RUN
-from test_station import OUTBOX, Bench
+from test_station import OUTBOX
 from test_station_attacked import one, two_views
+from test_station_people import Floor
 
 from inspection import messages as m
 from inspection import wire
 from inspection.ledger import ViewState
-from inspection.messages import Fault, RunVerdict, Verdict
+from inspection.messages import Action, Fault, Verdict
 from inspection.station import handshake
 from inspection.station.handshake import (
     BANDS,
@@ -46,7 +47,7 @@ class Line:
     """A station with a plan of two views that the PLC triggers, and the way into every state."""
 
     def __init__(self, folder: Path) -> None:
-        self.bench = Bench(folder, two_views())
+        self.bench = Floor(folder, two_views())
         self.run = ""
         self.record = 0
         self.last = b""
@@ -126,8 +127,8 @@ class Line:
         return self.edge(m.FrameTaken(run=self.run, view=view, attempt=1, frame=f"{view} 1"))
 
     def result(self, view: str) -> list[Any]:
-        point = {"v0": "p0", "v1": "p1"}[view]
-        raw = wire.RECORD.encode(one(self.bench, self.run, point, Verdict.OK, view))
+        point, verdict = {"v0": ("p0", Verdict.OK), "v1": ("p1", Verdict.NOK)}[view]
+        raw = wire.RECORD.encode(one(self.bench, self.run, point, verdict, view))
         self.record += 1
         nonce = self.bench.nonce
         return self.edge(
@@ -154,11 +155,9 @@ class Line:
         return self.work()
 
     def revise(self) -> list[Any]:
-        with self.bench.store.transaction():
-            stored = self.bench.store.latest_verdict(self.run)
-            assert stored is not None
-            self.bench.store.add_verdict(self.run, RunVerdict.HOLD, stored.balance)
-        return self.work()
+        """Somebody says that there is no defect."""
+        decision = self.bench.decision("anna", self.run, "p1", Action.OVERRULE)
+        return [said for socket, said in self.bench.frames(decision) if socket == "plc"]
 
     def deadline(self) -> list[Any]:
         self.bench.clock.advance(ms=self.bench.plan.deadline_ms)

@@ -154,6 +154,26 @@ def test_a_slow_station_is_still_reached(bench: Bench, slow_ms: int) -> None:
     pytest.fail("never connected in 30 s")
 
 
+@pytest.mark.parametrize("connect_ms", [0, 100, 400, 1300, 2500])
+def test_fault_21_an_edge_long_away_comes_back_where_connecting_takes_its_time(
+    bench: Bench, connect_ms: int
+) -> None:
+    """A frame on a socket that is not yet connected is never sent: that is libzmq's `IMMEDIATE`."""
+    bench.wait(60_000 * MS)  # nobody is there
+    connected_at = bench.now + connect_ms * MS
+    for _ in range(3000):
+        hellos = [message for message in bench.sent() if isinstance(message, m.Hello)]
+        if bench.link.must_reconnect:
+            bench.link.must_reconnect = False
+            connected_at = bench.now + connect_ms * MS
+        elif hellos and bench.now >= connected_at:
+            welcome = m.Welcome(station="s", nonce=hellos[-1].nonce, committed=0, credit=9)
+            bench.heard(welcome)
+            break
+        bench.now += 10 * MS
+    assert bench.link.open
+
+
 def test_a_hello_that_is_never_answered_also_replaces_the_socket(bench: Bench) -> None:
     for _ in range(10):
         bench.sent()

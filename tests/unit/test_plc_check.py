@@ -233,6 +233,11 @@ def test_the_command_prints_a_line_a_rule_and_fails_where_one_fails(
     [
         (["check", "nonsense"], "nonsense"),
         (["check", "tcp://127.0.0.1:1", "--part", "../x"], "--part: '../x' is no identifier"),
+        (["check", "tcp://127.0.0.1:1", "--own-key", "plc.key"], "both are needed"),
+        (
+            ["check", "tcp://127.0.0.1:1", "--own-key", "no.key", "--station-key", "no.pub"],
+            "no.key: private key: No such file",
+        ),
     ],
 )
 def test_wrong_words_are_one_line(
