@@ -22,6 +22,7 @@ from edge.link import Link
 from edge.outbox import Outbox
 from inspection import wire
 from inspection.clock import Clock
+from inspection.curve import Handshakes, connect_with
 from inspection.errors import (
     CameraError,
     ConfigurationError,
@@ -57,17 +58,19 @@ class Eye:
         self.name = name
         self._file = file
         self._camera: Camera | None = None
+        self._away = False
         self._fault = ""
         self.try_to_open()
 
     @property
     def is_open(self) -> bool:
-        return self._camera is not None
+        return self._camera is not None and not self._away
 
     def try_to_open(self) -> bool:
         """Whether the camera is there now. Raises `ConfigurationError` where it never can be."""
         if self._camera is not None:
-            return True
+            self._away = not self._present(self._camera)
+            return not self._away
         try:
             self._camera = open_camera(self._file.driver, self._file.settings)
         except ConfigurationError:
@@ -80,10 +83,23 @@ class Eye:
         get_logger().info("camera ready", camera=self.name)
         return True
 
+    def _present(self, camera: Camera) -> bool:
+        """What a driver knows that can tell; a driver that cannot says so with its next picture."""
+        look = getattr(camera, "present", None)
+        try:
+            there = True if look is None else bool(look())
+        except Exception as error:  # noqa: BLE001  whatever an SDK raises
+            get_logger().error("camera driver failed", camera=self.name, fault=repr(error))
+            there = False
+        if there is self._away:
+            get_logger().info("camera found again" if there else "camera lost", camera=self.name)
+        return there
+
     def shoot(self, part: str, view: str) -> Shot:
         """See `edge.cameras.Camera.shoot`. A driver's own exceptions come out as `CameraError`,
         and so do values that are none: an SDK must not be able to stop the worker."""
-        self.try_to_open()
+        if self._camera is None:
+            self.try_to_open()
         if self._camera is None:
             raise CameraError(f"camera {self.name} is not there: {self._fault}")
         try:
@@ -112,8 +128,10 @@ class Worker:
         self._clock = clock
         self._edge = config.file.edge
         self._endpoints = config.file.station
+        self._keys = config.keys
+        self._handshakes = Handshakes()
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
-        self._models = Models(config.models, threads=config.file.threads)
+        self._models = Models(config.models, threads=config.file.threads, trusted=config.trusted)
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
@@ -128,6 +146,8 @@ class Worker:
         self._current: OrderRef | None = None
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
+        self._evidence_stuck_ns: int | None = None
+        """Since when the socket for pictures takes none; None where it does."""
         self._stopped = False
         self._look_again_ns = 0
         self._pictures_lost = (0, 0)
@@ -158,8 +178,8 @@ class Worker:
         """Give everything back; what was not sent stays on disk."""
         for eye in self._eyes.values():
             eye.close()
-        self._socket.close(linger=0)
-        self._evidence.close(linger=0)
+        self._disconnect(self._socket)
+        self._disconnect(self._evidence)
         self._context.term()
         self._outbox.close()
 
@@ -174,9 +194,10 @@ class Worker:
         if now < self._look_again_ns:
             return
         self._look_again_ns = now + LOOK_AGAIN_NS
-        missing = [eye for eye in self._eyes.values() if not eye.is_open]
-        found = [eye for eye in missing if eye.try_to_open()]
-        if found:
+        before = self._cameras()
+        for eye in self._eyes.values():
+            eye.try_to_open()
+        if self._cameras() != before:
             self._link.begin_anew(now)
 
     def _in_hand(self) -> tuple[OrderRef, ...]:
@@ -268,8 +289,14 @@ class Worker:
         socket.heartbeat_timeout = 2000
         socket.reconnect_ivl = 100
         socket.reconnect_ivl_max = 1000
+        connect_with(socket, self._keys)
+        self._handshakes.watch(socket, endpoint)
         socket.connect(endpoint)
         return socket
+
+    def _disconnect(self, socket: zmq.Socket[bytes]) -> None:
+        self._handshakes.forget(socket)
+        socket.close(linger=0)
 
     def _tell(self, message: FrameTaken) -> None:
         if self._link.open:
@@ -285,6 +312,7 @@ class Worker:
     def _converse(self) -> None:
         """Hear everything that has come in and send everything that is due; never blocks."""
         now = self._clock.monotonic_ns()
+        self._handshakes.report()
         for frame in _received(self._socket):
             order = self._link.received(frame, now)
             if order is not None and _ref(order) not in self._seen:
@@ -295,7 +323,7 @@ class Worker:
         frames = self._link.to_send(now)
         if self._link.must_reconnect:
             self._link.must_reconnect = False
-            self._socket.close(linger=0)
+            self._disconnect(self._socket)
             self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         for frame in frames:
             if not self._try(frame):
@@ -318,9 +346,14 @@ class Worker:
         if not self._link.open:
             self._evidence_sent.clear()
             return
-        if any(now - sent_ns > EVIDENCE_RETRY_NS for sent_ns in self._evidence_sent.values()):
+        waiting_since = [*self._evidence_sent.values()]
+        if self._evidence_stuck_ns is not None:
+            # Refused while its key was not yet allowed, a socket never tries again by itself.
+            waiting_since.append(self._evidence_stuck_ns)
+        if any(now - since_ns > EVIDENCE_RETRY_NS for since_ns in waiting_since):
             self._evidence_sent.clear()
-            self._evidence.close(linger=0)
+            self._evidence_stuck_ns = None
+            self._disconnect(self._evidence)
             self._evidence = self._connect(
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )
@@ -336,7 +369,10 @@ class Worker:
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
             except zmq.Again:
+                if self._evidence_stuck_ns is None:
+                    self._evidence_stuck_ns = now
                 return
+            self._evidence_stuck_ns = None
             self._evidence_sent[kept.sha256] = now
 
 

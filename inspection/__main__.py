@@ -56,12 +56,19 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
-    "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
+    "people": Command(
+        "inspection.station.people_command", "who may log in at a station: add, list, remove"
+    ),
+    "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
+    "store": Command("inspection.store.store_command", "check or back up a station's records"),
+    "schemas": Command(
+        "inspection.schemas_command", "write JSON Schema and AsyncAPI of the PLC messages"
+    ),
 }
 
 EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
-    **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
+    **dict.fromkeys(("sqlalchemy", "fsspec", "alembic", "argon2"), "station"),
     "streamlit": "ui",
     **dict.fromkeys(
         (
@@ -80,7 +87,8 @@ EXTRAS = {
         ),
         "train",
     ),
-    **dict.fromkeys(("cryptography", "model_signing", "OpenSSL"), "release"),
+    "cryptography": "verify",
+    **dict.fromkeys(("model_signing", "OpenSSL"), "release"),
     "hypothesis": "dev",
 }
 """Which extra brings a module that is not installed."""

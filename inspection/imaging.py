@@ -10,6 +10,7 @@ RGB order for colour.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import warnings
@@ -160,6 +161,32 @@ def _check_png(data: bytes) -> None:
         if zlib.crc32(view[offset + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise ImageError(Reason.IMAGE_UNREADABLE, "the PNG file is damaged (checksum)")
         offset = end
+
+
+def _linear(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return share
+
+
+def _square_root(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.sqrt(share)
+
+
+TONE_MAPS = {"linear": _linear, "square-root": _square_root}
+"""What becomes of the share of full scale, 0 to 1. ``square-root`` spends its 256 steps as evenly
+over the photons' own noise as 8 bits can: dark places keep their detail."""
+
+
+def tone_map(samples: npt.NDArray[np.uint16], bits: int, name: str) -> Frame:
+    """A frame of 8 bits from samples of ``bits`` (9 to 16) by the tone map of that name
+    (`TONE_MAPS`), rounded half up. Samples above full scale count as full scale."""
+    return cast(Frame, np.take(_tone_table(bits, name), samples))
+
+
+@functools.cache
+def _tone_table(bits: int, name: str) -> Frame:
+    full = 2**bits - 1
+    share = np.minimum(np.arange(2**16), full) / full
+    return np.floor(TONE_MAPS[name](share) * 255 + 0.5).astype(np.uint8)
 
 
 def encode_png(frame: Frame) -> bytes:

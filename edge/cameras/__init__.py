@@ -18,9 +18,17 @@ from inspection.errors import ConfigurationError
 from inspection.imaging import Frame
 
 DRIVERS: dict[str, str] = {
+    "aravis": "edge.cameras.aravis:AravisCamera",
+    "basler": "edge.cameras.basler:BaslerCamera",
     "folder": "edge.cameras.folder:FolderCamera",
     "simulated": "edge.cameras.simulated:SimulatedCamera",
 }
+
+SDKS: dict[str, str] = {
+    "aravis": "apt-get install libaravis-0.8-0 on Debian or Ubuntu; it is a library of the system",
+    "basler": 'pip install "visual-inspection[basler]" (pypylon, which brings pylon itself)',
+}
+"""How to install what a driver needs beyond this package."""
 
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 
@@ -42,7 +50,13 @@ class Shot(NamedTuple):
 
 
 class Camera(Protocol):
-    """Takes one picture at a time, when asked. Made from an instance of its ``Settings``."""
+    """Takes one picture at a time, when asked. Made from an instance of its ``Settings``.
+
+    A driver that can tell whether its device is there without taking a picture has a method
+    ``present() -> bool`` as well, which returns at once and looks for a device that was lost; the
+    worker calls it every two seconds between two views, so that a station hears of a camera that
+    was unplugged before it asks for the next picture.
+    """
 
     def shoot(self, part: str, view: str) -> Shot:
         """A picture taken after the call and before the return, so that the part may move then.
@@ -96,10 +110,10 @@ def _driver(name: str) -> Any:
         driver = getattr(importlib.import_module(module), attribute)
     except (ImportError, OSError) as error:  # OSError: a shared library of the SDK is missing
         missing = getattr(error, "name", None) or module
+        how = SDKS.get(name, "install the package that brings it")
         raise ConfigurationError(
-            f"camera driver {name!r} needs the Python module {missing!r}, which cannot be imported"
-            f" ({error}): install the package that brings it (docs/cameras.md says which for each"
-            f" camera), or take another driver of {_listed()}"
+            f"camera driver {name!r} needs {missing!r}, which cannot be loaded ({error}): {how}"
+            f" (docs/cameras.md says more), or take another driver of {_listed()}"
         ) from None
     except AttributeError:
         raise ConfigurationError(

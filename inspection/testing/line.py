@@ -12,13 +12,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from inspection.keys import Allowed, KeyRole, new_pair, read_public, write_allowed
 from inspection.store.reader import Reader
 from inspection.testing.forked import Forked
 from inspection.testing.plc import Outcome
@@ -43,10 +44,11 @@ class Line:
     """The processes of one line and the folder they work in.
 
     ``models`` maps the names that the plan uses to package folders; ``edge_models`` may give the
-    edges other packages under the same names. Every camera of ``cameras`` is the only one of an
-    edge of its own, with a driver and settings as in ``edge.toml``. With ``links`` edges and PLC
-    reach the station through a proxy each; with ``warm`` the processes are forked from one that has
-    imported everything, which saves a second of computing for each start.
+    edges other packages under the same names. With ``keys`` every connection is encrypted, and each
+    process has a key of its own. Every camera of ``cameras`` is the only one of an edge of its own,
+    with a driver and settings as in ``edge.toml``. With ``links`` edges and PLC reach the station
+    through a proxy each; with ``warm`` the processes are forked from one that has imported
+    everything, which saves a second of computing for each start.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Line:
         ui_port: int = 8501,
         title: str = "",
         python: str = sys.executable,
+        keys: bool = False,
         links: bool = False,
         warm: bool = False,
     ) -> None:
@@ -88,9 +91,14 @@ class Line:
             self.links["plc"] = Proxy(self.endpoints["plc"])
         self._processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self.edges = [f"edge-{name}" for name in cameras]
+        station_keys: dict[str, Any] = {}
+        client_keys: dict[str, dict[str, Any]] = {n: {} for n in (*self.edges, "plc")}
+        if keys:
+            station_keys, client_keys = _make_keys(folder, cameras)
         self._write(
             "station",
             {
+                **station_keys,
                 "station": STATION_ID,
                 "directory": "station",
                 "plans": [str(path.resolve()) for path in plans],
@@ -105,6 +113,7 @@ class Line:
             self._write(
                 f"edge-{name}",
                 {
+                    **client_keys[f"edge-{name}"],
                     "edge": f"edge-{name}",
                     "directory": f"edge-{name}",
                     "station": {
@@ -118,6 +127,7 @@ class Line:
         self._write(
             "plc",
             {
+                **client_keys["plc"],
                 "plc": "plc-1",
                 "station": self._through("plc", "plc"),
                 "plan": plan,
@@ -257,6 +267,25 @@ class Line:
             time.sleep(0.02)
         logs = "\n".join(f"--- {name}\n{self.log(name)[-3000:]}" for name in self._processes)
         raise TimeoutError(f"{what}: not within {timeout_s} s\n{logs}")
+
+
+def _make_keys(
+    folder: Path, cameras: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A key pair for each process and the station's list; the ``[keys]`` of the station, and of
+    the others by name."""
+    new_pair(folder / "keys", "station")
+    entries: list[Allowed] = []
+    clients: dict[str, dict[str, Any]] = {}
+    for name, role, identity, seen in (
+        *((f"edge-{camera}", KeyRole.EDGE, f"edge-{camera}", (camera,)) for camera in cameras),
+        ("plc", KeyRole.PLC, "plc-1", ()),
+    ):
+        _, public = new_pair(folder / "keys", name)
+        entries.append(Allowed(public=read_public(public), role=role, id=identity, cameras=seen))
+        clients[name] = {"keys": {"own": f"keys/{name}.key", "station": "keys/station.pub"}}
+    write_allowed(folder / "keys" / "allowed.toml", entries)
+    return {"keys": {"own": "keys/station.key", "allowed": "keys/allowed.toml"}}, clients
 
 
 def toml(content: Mapping[str, Any], table: str = "") -> str:

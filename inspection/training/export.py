@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ import torch
 from torch import nn
 
 from inspection import imaging
+from inspection.durable import sync_folder
 from inspection.errors import DataError
 from inspection.imaging import CropSpec, Frame
 from inspection.messages import Severity
@@ -153,16 +156,35 @@ class Exported(nn.Module):
         return torch.softmax(logits / self.temperature + self.get_buffer("shift"), dim=1)
 
 
-def claim(out_dir: Path) -> None:
-    """Make the package's folder; raises `DataError` where it already holds something, because a
-    package is never overwritten."""
+def claim(out_dir: Path, *, anew: bool = False) -> None:
+    """Make a folder for a package; raises `DataError` where it already holds something, because a
+    package is never overwritten. ``anew`` empties it instead: of what a kill left behind."""
     try:
+        if anew and out_dir.exists():
+            shutil.rmtree(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
         taken = any(out_dir.iterdir())
     except OSError as error:
         raise DataError(f"{out_dir}: cannot be made: {error.strerror}") from None
     if taken:
         raise DataError(f"{out_dir}: is not empty: name a new folder with --out")
+
+
+def put_in_place(made: Path, out_dir: Path) -> None:
+    """Make the finished package ``made`` the empty folder ``out_dir``: it is there whole or not at
+    all, also after a power cut. Raises `DataError`."""
+    try:
+        for path in made.rglob("*"):
+            if path.is_dir():
+                sync_folder(path)
+                continue
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(made)
+        made.replace(out_dir)
+        sync_folder(out_dir.parent)
+    except OSError as error:
+        raise DataError(f"{out_dir}: cannot be put in place: {error.strerror}") from None
 
 
 def export_graphs(

@@ -51,7 +51,7 @@ from inspection.training.evaluate import (
     summarise,
 )
 from inspection.training.novelty import choose_ood_max, fit_novelty
-from inspection.training.parity import check_parity, shots
+from inspection.training.parity import OOD_LIMIT, check_parity, ood_difference, shots
 from inspection.training.promise import Promise, Proof, choose, prove
 from inspection.training.quantise import FEWEST_CROPS
 from inspection.training.recipe import (
@@ -87,6 +87,8 @@ LARGEST_GRADIENT = 5.0
 MEASURE_BETA = 0.1
 """Errors of a measure up to this share of its limit count squared, larger ones by themselves."""
 WARM_UP_STEPS = 60
+UNFINISHED = "package"
+"""In a training's own folder: the package while it is being made."""
 SMALLEST_RATE = 0.005
 """Of the learning rate, at the end."""
 
@@ -190,7 +192,11 @@ def train(
         network = fit(network, sampler, told, progress, watch, fabric=fabric, state=state)
         if not first:
             raise SystemExit(0)  # what is left to do is done once
-        return _package(network, task, split, (crops, labels), out_dir, fabric, progress, begun)
+        made = aside / UNFINISHED
+        export.claim(made, anew=True)
+        return _package(
+            network, task, split, (crops, labels), (made, out_dir), fabric, progress, begun
+        )
 
 
 def _package(
@@ -198,13 +204,15 @@ def _package(
     task: Task,
     split: Split,
     held: tuple[Frame, calibrate.Labels],
-    out_dir: Path,
+    folders: tuple[Path, Path],
     fabric: Fabric,
     progress: Progress,
     begun: float,
 ) -> Trained:
     """What follows the optimisation: calibration, graphs, thresholds on what these graphs say,
-    package, parity, test, report."""
+    package, parity, test, report. The package is made in the first of the folders and becomes the
+    second in one step, so that there is never half a package."""
+    made, out_dir = folders
     told, description, dataset = task.recipe, task.description, task.dataset
     classes, (crops, labels) = len(description.class_names), held
     calibration = calibrate.calibrate(_logits(network, crops), labels)
@@ -227,8 +235,19 @@ def _package(
         else:
             aside, _ = points_of(dataset, pictures, told.input)
     graphs = export.export_graphs(
-        network, calibration, told.input, classes, out_dir, novelty=novelty, int8_crops=aside
+        network, calibration, told.input, classes, made, novelty=novelty, int8_crops=aside
     )
+    if novelty is not None:
+        off = ood_difference(network, classes, novelty, crops, export.outputs(graphs.fp32, crops))
+        if off > OOD_LIMIT:
+            progress(
+                "warning: no out-of-distribution score: in the exported graph it differs by"
+                f" {off:.1%} from what was fitted; a network that has learnt little does that"
+            )
+            novelty = None
+            graphs = export.export_graphs(
+                network, calibration, told.input, classes, made, int8_crops=aside
+            )
     if graphs.no_int8:
         progress(f"warning: no 8-bit graph: {graphs.no_int8}")
     said = export.outputs(graphs.fp32, crops)
@@ -272,14 +291,14 @@ def _package(
         ood_max=ood_max,
         promised=promised,
     )
-    model = export.write_draft(network, draft, out_dir, crops, labels, graphs=graphs)
+    model = export.write_draft(network, draft, made, crops, labels, graphs=graphs)
     unreadable: list[str] = []
     compared = split.test or split.validation
     parity = check_parity(
         network,
         calibration,
         told.input,
-        out_dir,
+        made,
         shots(dataset.of(compared), unreadable),
         novelty=novelty,
         unreadable=unreadable,
@@ -303,13 +322,14 @@ def _package(
     seconds = time.monotonic() - begun
     export.finish(
         draft,
-        out_dir,
+        made,
         validation,
         test,
         seconds,
         parity=parity,
         prefer_int8=told.export.prefer_int8,
     )
+    export.put_in_place(made, out_dir)
     if told.promise is not None and split.test:
         write_report(
             out_dir,

@@ -42,6 +42,9 @@ OOD_LIMIT = 1e-2
 """How far an out-of-distribution score may differ, as a share of it from 1 on: it is a sum of
 thousands of squares in float32."""
 AUROC_LIMIT = 0.003
+FEWEST = 30
+"""Good and defective test points, each, that 8 bits are compared on: with fewer the bounds they
+must stay inside are so wide (above 9.5 % with no error) that they would always pass."""
 BATCH = 50
 LISTED = 100
 """Turned verdicts that are listed one by one; all are counted."""
@@ -218,6 +221,27 @@ def check_parity(
     )
 
 
+def ood_difference(
+    network: nn.Module, classes: int, novelty: Novelty, crops: Frame, said: Outputs
+) -> float:
+    """By which share (from a score of 1 on) a graph's out-of-distribution scores of these crops
+    differ at most from what the fitted novelty says of the network; infinite where it is none."""
+    look = with_embedding(network.to("cpu").eval(), classes)
+    if look is None or said.ood is None:
+        return float("inf")
+    wanted = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), BATCH):
+            some = torch.from_numpy(crops[start : start + BATCH]).permute(0, 3, 1, 2).float()
+            wanted.append(novelty.distances(_array(look(some)[1])))
+    share = _ood_shares(said.ood.astype(np.float64), np.concatenate(wanted))
+    return float(share.max()) if np.isfinite(share).all() else float("inf")
+
+
+def _ood_shares(said: Array, wanted: Array) -> Array:
+    return np.abs(said - wanted) / np.maximum(wanted, 1.0)
+
+
 def _check_input(package: Package, spec: CropSpec) -> None:
     wanted = crop_spec(package)
     if wanted != spec:
@@ -303,7 +327,7 @@ def _check_scores(
     if wanted is not None:
         if unusual is None:
             raise DataError(f"{out_dir / MODEL}: wrong export, no out-of-distribution score")
-        share = np.abs(unusual - wanted) / np.maximum(wanted, 1.0)
+        share = _ood_shares(unusual, wanted)
         if not (share <= OOD_LIMIT).all():
             raise DataError(
                 f"{out_dir / MODEL}: wrong export, the out-of-distribution score differs from what"
@@ -392,6 +416,9 @@ def _against(fp32: GraphFigures, int8: GraphFigures) -> list[str]:
     why = []
     if fp32.auroc is None or int8.auroc is None:
         return ["the test has not both good and defective points: nothing shows what 8 bits cost"]
+    for what, found in (("defective", int8.escapes), ("good", int8.overkill)):
+        if found.trials < FEWEST:
+            why.append(f"only {found.trials} {what} test points, {FEWEST} are needed to compare")
     if int8.escapes.errors / int8.escapes.trials > fp32.escapes.upper:
         why.append(
             f"escapes {int8.escapes.errors} of {int8.escapes.trials}, above fp32's bound"

@@ -7,6 +7,7 @@ view, `TARGET`: four quarters in the colours named there.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from fake_gige import FakeGigE
 
 from edge.cameras import DRIVERS, Camera, Shot, open_camera
 from inspection import imaging
@@ -36,12 +38,23 @@ RED, GREEN, BLUE, WHITE = (200, 20, 20), (20, 180, 20), (20, 20, 220), (240, 240
 COLOUR_TOLERANCE = 12
 
 
+def nothing(*_: object) -> None:
+    pass
+
+
 class Stand(NamedTuple):
     """A camera that has something to photograph."""
 
     settings: dict[str, object]
     parts: tuple[str, ...]
     views: tuple[str, ...]
+    blind: Callable[[Any], None] | None = None
+    """Makes the next shot of an open camera fail; None for a camera that fails for a part it does
+    not know."""
+    mend: Callable[[], None] = nothing
+    """Undoes `blind`, where the camera cannot do that by itself."""
+    shows_target: bool = True
+    end: Callable[[], None] = nothing
 
 
 def target() -> Frame:
@@ -87,7 +100,56 @@ def simulated_stand(place: Path) -> Stand:
     return Stand({"directory": str(place)}, parts, views)
 
 
+def unplug_basler(camera: Any) -> None:
+    """The emulator's own way of telling pylon that the camera was pulled out."""
+    camera._hand.device._camera.GetNodeMap().GetNode("FirePnPCallbackValue").SetValue(1)
+
+
+def basler_stand(place: Path) -> Stand:
+    os.environ["PYLON_CAMEMU"] = "2"
+    pytest.importorskip("pypylon", reason="pypylon is not installed (extra basler)")
+    (place / "target.png").write_bytes(imaging.encode_png(target()))
+    settings = {
+        "serial": "0815-0001",
+        "exposure_us": 1000,
+        "gain": 1.5,
+        "trigger": "software",
+        "pixel_format": "RGB8",
+        "width_px": WIDTH,
+        "height_px": HEIGHT,
+        "features": {
+            "TestImageSelector": "Off",
+            "ImageFilename": f"{place}/",
+            "ImageFileMode": "On",
+        },
+    }
+    return Stand(settings, ("body-1", "body-2"), ("left", "right"), blind=unplug_basler)
+
+
+def aravis_stand(place: Path) -> Stand:
+    camera = FakeGigE()
+    settings = {
+        "device": camera.address,
+        "exposure_us": 1000,
+        "trigger": "software",
+        "pixel_format": "RGB8",
+        "width_px": WIDTH,
+        "height_px": HEIGHT,
+    }
+    return Stand(
+        settings,
+        ("body-1", "body-2"),
+        ("left", "right"),
+        blind=lambda _: camera.end(),
+        mend=camera.begin,
+        shows_target=False,
+        end=camera.end,
+    )
+
+
 FACTORIES: dict[str, Callable[[Path], Stand]] = {
+    "aravis": aravis_stand,
+    "basler": basler_stand,
     "folder": folder_stand,
     "simulated": simulated_stand,
 }
@@ -99,8 +161,10 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def stand(driver: str, tmp_path: Path) -> Stand:
-    return FACTORIES[driver](tmp_path)
+def stand(driver: str, tmp_path: Path) -> Iterator[Stand]:
+    stand = FACTORIES[driver](tmp_path)
+    yield stand
+    stand.end()
 
 
 @pytest.fixture
@@ -136,6 +200,8 @@ def test_a_picture_is_a_contiguous_8_bit_frame_of_its_own(camera: Camera, stand:
 
 
 def test_colours_come_in_rgb_order_the_right_way_up(camera: Camera, stand: Stand) -> None:
+    if not stand.shows_target:
+        pytest.skip("this stand shows pictures of its own; test_pixels.py has the colours")
     image = camera.shoot(stand.parts[0], stand.views[0]).image
     if image.ndim == 2:
         pytest.skip("a monochrome camera")
@@ -173,9 +239,14 @@ def test_a_trigger_without_a_picture_is_an_error_and_the_next_one_works(
     driver: str, camera: Camera, stand: Stand
 ) -> None:
     first = camera.shoot(stand.parts[0], stand.views[0])
+    part = "no-such-part"
+    if stand.blind is not None:
+        part = stand.parts[0]
+        stand.blind(camera)
     with pytest.raises(CameraError) as caught:
-        camera.shoot("no-such-part", stand.views[0])
+        camera.shoot(part, stand.views[0])
     assert driver in str(caught.value)
+    stand.mend()
     again = camera.shoot(stand.parts[0], stand.views[0])
     assert number(again) > number(first)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +184,16 @@ def test_a_worse_8_bit_graph_is_not_released_says_why_and_is_gone_from_the_packa
     told = package.manifest.metrics["parity"]
     assert isinstance(told, dict)
     assert told["int8_why"] == list(parity.int8_why)
+
+
+@needs_int8
+def test_8_bits_are_not_released_on_a_handful_of_test_points(made: Made, tmp_path: Path) -> None:
+    """Of so few, bounds are so wide that anything would stay inside them."""
+    out = tmp_path / "package"
+    made.package(out, int8_crops=made.train[0])
+    parity = made.parity(out, parts=20)
+    assert not parity.int8_released
+    assert any(re.match(r"only \d+ defective test points, 30 are", w) for w in parity.int8_why)
 
 
 @needs_int8

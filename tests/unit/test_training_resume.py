@@ -18,6 +18,7 @@ import torch
 from inspection.errors import DataError
 from inspection.imaging import encode_png
 from inspection.package import open_package
+from inspection.training import export
 from inspection.training.fit import Trained, train
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,38 @@ def test_photographs_go_on_to_the_same_model_too(data: Path, tmp_path: Path) -> 
     torn = run(file, data, tmp_path / "torn")
     one, other = (open_package(made.path).content["model.onnx"] for made in (whole, torn))
     assert one == other
+
+
+def test_a_stop_while_the_package_is_written_leaves_no_half_of_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    file = recipe(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(export, "finish", stopped)
+        run(file, data, tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
+    said: list[str] = []
+    train(file, data, tmp_path / "out", part=r"(P\d+)_", progress=said.append)
+    assert "going on after step 8 of 8" in said
+    assert open_package(tmp_path / "out").manifest.metrics["test"]
+    assert not (tmp_path / "out.training" / "package").exists()
+
+
+def test_a_network_whose_novelty_cannot_be_exported_goes_without(
+    data: Path, tmp_path: Path
+) -> None:
+    """After a few steps a body's channels hardly vary, and float32 cannot hold their distances."""
+    file = recipe(tmp_path, "mobilenet-v3-small")
+    file.write_text(file.read_text() + "\n[export]\nnovelty = true\n")
+    said: list[str] = []
+    train(file, data, tmp_path / "out", part=r"(P\d+)_", progress=said.append)
+    assert any(line.startswith("warning: no out-of-distribution score") for line in said)
+    package = open_package(tmp_path / "out")
+    assert package.manifest.ood_name is None
+    assert package.policy.ood_max is None
 
 
 def test_a_killed_process_leaves_a_state_that_the_next_one_takes_up(

@@ -141,6 +141,23 @@ def test_an_edge_without_its_camera_does_not_offer_it_and_finds_it_when_it_comes
     assert worker._cameras() == ("cam1",)
 
 
+def test_an_edge_does_not_offer_a_camera_that_was_unplugged_between_two_orders(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged = tmp_path / "plugged"
+    monkeypatch.setattr("test_worker.OddCamera.present", lambda _: plugged.exists(), raising=False)
+    plugged.touch()
+    worker = make("a picture")
+    said_hello = []
+    monkeypatch.setattr(worker._link, "begin_anew", said_hello.append)
+    for there in (True, False, False, True):
+        plugged.touch() if there else plugged.unlink(missing_ok=True)
+        worker._look_again_ns = 0
+        worker._look_for_cameras()
+        assert worker._cameras() == (("cam1",) if there else ())
+    assert len(said_hello) == 2, "the station hears of each change once"
+
+
 def test_an_order_whose_deadline_has_passed_is_late_and_not_photographed(make: Any) -> None:
     result = answer_to(make("a picture"), expires_ns=0)
     assert all(isinstance(e, Missed) and e.reason is Reason.LATE for e in result.points)
