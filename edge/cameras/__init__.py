@@ -21,6 +21,7 @@ DRIVERS: dict[str, str] = {
     "aravis": "edge.cameras.aravis:AravisCamera",
     "basler": "edge.cameras.basler:BaslerCamera",
     "folder": "edge.cameras.folder:FolderCamera",
+    "opencv": "edge.cameras.opencv:OpenCvCamera",
     "simulated": "edge.cameras.simulated:SimulatedCamera",
 }
 
