@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint64, c_void_p
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from edge.cameras import Seen
 from edge.cameras.triggered import (
     BUFFERS,
     CameraLost,
@@ -144,15 +145,7 @@ def _names(function: str, camera: int) -> list[str]:
     return names
 
 
-class Found(NamedTuple):
-    """A camera Aravis sees."""
-
-    id: str
-    address: str
-    what: str
-
-
-def found() -> list[Found]:
+def found() -> list[Seen]:
     """All cameras Aravis sees; asks the network, which takes about a second."""
     _aravis.arv_update_device_list()
 
@@ -161,10 +154,10 @@ def found() -> list[Found]:
         return (value or b"").decode(errors="replace")
 
     return [
-        Found(
-            id=text("id", k),
-            address=text("address", k),
-            what=f"{text('vendor', k)} {text('model', k)} ({text('protocol', k)})",
+        Seen(
+            {"device": text("id", k)},
+            f"{text('vendor', k)} {text('model', k)} ({text('protocol', k)}) at"
+            f" {text('address', k)}",
         )
         for k in range(_aravis.arv_get_n_devices())
     ]
@@ -389,11 +382,10 @@ class _Device:
 
 
 def _only_one() -> str:
-    seen = found()
-    if len(seen) != 1:
+    names = [str(each.settings["device"]) for each in found()]
+    if len(names) != 1:
         raise CameraError(
-            f"camera aravis: {len(seen)} cameras are there"
-            f" ({', '.join(each.id for each in seen) or 'none'}): connect one, or say which by its"
-            " device"
+            f"camera aravis: {len(names)} cameras are there ({', '.join(names) or 'none'}): connect"
+            " one, or say which by its device"
         )
-    return seen[0].id
+    return names[0]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pypylon import genicam, pylon
 
+from edge.cameras import Seen
 from edge.cameras.triggered import (
     BUFFERS,
     CameraLost,
@@ -44,10 +45,13 @@ class BaslerCamera(TriggeredCamera):
         return _Device(self._settings)
 
 
-def found() -> list[tuple[str, str]]:
-    """The serial numbers and names of all cameras pylon sees."""
+def found() -> list[Seen]:
+    """All cameras pylon sees."""
     devices = pylon.TlFactory.GetInstance().EnumerateDevices()
-    return [(str(each.GetSerialNumber()), str(each.GetFriendlyName())) for each in devices]
+    return [
+        Seen({"serial": str(each.GetSerialNumber())}, str(each.GetFriendlyName()))
+        for each in devices
+    ]
 
 
 class _Device:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from msgspec import Meta, Struct
 
-from edge.cameras import Shot
+from edge.cameras import Seen, Shot
 from inspection.errors import CameraError, ConfigurationError
 from inspection.imaging import Frame
 from inspection.log import get_logger
@@ -55,6 +55,15 @@ class OpenCvSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     exposure: float | None = None
     gain: float | None = None
     """As the device's own driver counts them; automatic exposure is switched off by the first."""
+
+
+def found() -> list[Seen]:
+    """The USB cameras Linux knows; streams cannot be looked for."""
+    devices = sorted(Path("/sys/class/video4linux").glob("video*"), key=lambda path: path.name)
+    return [
+        Seen({"device": int(path.name.removeprefix("video"))}, (path / "name").read_text().strip())
+        for path in devices
+    ]
 
 
 class OpenCvCamera:
