@@ -2,6 +2,7 @@
 # make test    everything that must hold, in minutes
 # make check   lint, format, types, import contracts
 # make proof   the slow proofs, one JSON line a claim (needs the data folder; see docs/proofs.md)
+# make mutants plant defects one by one in a copy, and see which test catches each
 # make boards  train on real circuit boards and send the rest through the line
 # make welds   how hard the rendered welds are, and what the released model does on them
 
@@ -12,7 +13,7 @@ DATA ?= ../shared/data
 BOARDS ?= $(DATA)/deeppcb-sample
 ARGS ?=
 
-.PHONY: demo test check proof boards welds environment clean
+.PHONY: demo test check proof mutants boards welds environment clean
 
 environment: $(VENV)/.complete
 
@@ -49,6 +50,9 @@ welds: environment
 
 proof: environment
 	$(BIN)/python tests/proofs/run.py --data $(DATA) $(ARGS)
+
+mutants: environment
+	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 clean:
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

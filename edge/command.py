@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_edge(arguments.config)
     log.configure("edge")
     logger = log.get_logger()
+    if config.file.memory_mib is not None:
+        limit_memory(config.file.memory_mib)
     worker = Worker(config, SystemClock())
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -30,3 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         worker.close()
     return 0
+
+
+def limit_memory(mib: int) -> None:
+    """Let this process have so much address space and no more."""
+    resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20))

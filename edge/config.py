@@ -9,8 +9,11 @@ from msgspec import Meta, Struct
 
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, Problem
+from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Id
 from inspection.package import MANIFEST
+from inspection.registry import CURRENT
+from inspection.trust import TrustFile, trusted_keys
 
 
 class StationEndpoints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +40,17 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     station: StationEndpoints
     cameras: Annotated[dict[Id, CameraFile], Meta(min_length=1)]
     models: Annotated[dict[Id, str], Meta(min_length=1)]
-    """Model packages by the name that plans use."""
+    """Model packages, or a registry's folders (``registry/NAME``) for their current ones, by the
+    name that plans use."""
+    trust: TrustFile | None = None
+    """Whose signature every package and policy must carry."""
+    keys: ClientKeysFile | None = None
+    """Keys to connect with. Without it the station must be on the same machine."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     """Threads of one inference."""
+    memory_mib: Annotated[int, Meta(ge=512, le=1_048_576)] | None = None
+    """Address space the worker may use: a graph that asks for more fails as a model, not as the
+    machine. Some 4096 more than the models need; none without it."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 32
     """Points judged in one inference; between two the worker shows that it is alive."""
 
@@ -51,14 +62,19 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     directory: Path
     models: dict[str, Path]
     cameras: dict[str, CameraFile]
+    keys: ClientKeys | None = None
+    trusted: tuple[Path, ...] = ()
+    """Public keys; where there are any, nothing that none of them signed is loaded."""
 
 
 def read_edge(path: Path) -> EdgeConfig:
     """Read an edge's configuration. Raises `ConfigurationError`; opens neither camera nor model."""
     file = read_config(path, EdgeFile)
+    endpoints = {"station.edge": file.station.edge, "station.evidence": file.station.evidence}
+    keys = client_keys(path, file.keys, endpoints)
     models = {name: resolve(path, folder) for name, folder in file.models.items()}
     for name, folder in models.items():
-        if not (folder / MANIFEST).is_file():
+        if not any((folder / name).is_file() for name in (MANIFEST, CURRENT)):
             message = f"{folder}: no model package here ({MANIFEST} is missing)"
             raise ConfigurationError(Problem(str(path), None, f"models.{name}", message))
     cameras = {}
@@ -69,5 +85,10 @@ def read_edge(path: Path) -> EdgeConfig:
                 settings[key] = str(resolve(path, settings[key]))
         cameras[name] = CameraFile(driver=camera.driver, settings=settings)
     return EdgeConfig(
-        file=file, directory=resolve(path, file.directory), models=models, cameras=cameras
+        file=file,
+        directory=resolve(path, file.directory),
+        models=models,
+        cameras=cameras,
+        keys=keys,
+        trusted=trusted_keys(path, file.trust),
     )

@@ -29,9 +29,9 @@ from inspection.messages import (
     Reason,
     Verdict,
 )
-from inspection.package import open_package
 from inspection.policy import judge, valid_ood, valid_scores
 from inspection.runtimes import Model
+from inspection.trust import open_trusted
 
 EVIDENCE_LIMIT = 7 * 2**20
 """Larger pictures do not pass the evidence lane."""
@@ -44,13 +44,15 @@ T = TypeVar("T")
 class Models:
     """The packages an edge was configured with: each either ready to judge or with a fault."""
 
-    def __init__(self, folders: Mapping[str, Path], *, threads: int = 1) -> None:
+    def __init__(
+        self, folders: Mapping[str, Path], *, threads: int = 1, trusted: Sequence[Path] = ()
+    ) -> None:
         self._models: dict[str, Model] = {}
         self.states: list[ModelState] = []
         log = get_logger()
         for name, folder in folders.items():
             try:
-                model = runtimes.load(open_package(folder), threads=threads)
+                model = runtimes.load(open_trusted(folder, trusted), threads=threads)
             except PackageError as error:
                 # Reported, not raised: the other models go on, and the station knows why not.
                 log.error("model refused", model=name, fault=str(error))

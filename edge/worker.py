@@ -22,6 +22,7 @@ from edge.link import Link
 from edge.outbox import Outbox
 from inspection import wire
 from inspection.clock import Clock
+from inspection.curve import Handshakes, connect_with
 from inspection.errors import (
     CameraError,
     ConfigurationError,
@@ -127,8 +128,10 @@ class Worker:
         self._clock = clock
         self._edge = config.file.edge
         self._endpoints = config.file.station
+        self._keys = config.keys
+        self._handshakes = Handshakes()
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
-        self._models = Models(config.models, threads=config.file.threads)
+        self._models = Models(config.models, threads=config.file.threads, trusted=config.trusted)
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
@@ -143,6 +146,8 @@ class Worker:
         self._current: OrderRef | None = None
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
+        self._evidence_stuck_ns: int | None = None
+        """Since when the socket for pictures takes none; None where it does."""
         self._stopped = False
         self._look_again_ns = 0
         self._pictures_lost = (0, 0)
@@ -173,8 +178,8 @@ class Worker:
         """Give everything back; what was not sent stays on disk."""
         for eye in self._eyes.values():
             eye.close()
-        self._socket.close(linger=0)
-        self._evidence.close(linger=0)
+        self._disconnect(self._socket)
+        self._disconnect(self._evidence)
         self._context.term()
         self._outbox.close()
 
@@ -284,8 +289,14 @@ class Worker:
         socket.heartbeat_timeout = 2000
         socket.reconnect_ivl = 100
         socket.reconnect_ivl_max = 1000
+        connect_with(socket, self._keys)
+        self._handshakes.watch(socket, endpoint)
         socket.connect(endpoint)
         return socket
+
+    def _disconnect(self, socket: zmq.Socket[bytes]) -> None:
+        self._handshakes.forget(socket)
+        socket.close(linger=0)
 
     def _tell(self, message: FrameTaken) -> None:
         if self._link.open:
@@ -301,6 +312,7 @@ class Worker:
     def _converse(self) -> None:
         """Hear everything that has come in and send everything that is due; never blocks."""
         now = self._clock.monotonic_ns()
+        self._handshakes.report()
         for frame in _received(self._socket):
             order = self._link.received(frame, now)
             if order is not None and _ref(order) not in self._seen:
@@ -311,7 +323,7 @@ class Worker:
         frames = self._link.to_send(now)
         if self._link.must_reconnect:
             self._link.must_reconnect = False
-            self._socket.close(linger=0)
+            self._disconnect(self._socket)
             self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         for frame in frames:
             if not self._try(frame):
@@ -334,9 +346,14 @@ class Worker:
         if not self._link.open:
             self._evidence_sent.clear()
             return
-        if any(now - sent_ns > EVIDENCE_RETRY_NS for sent_ns in self._evidence_sent.values()):
+        waiting_since = [*self._evidence_sent.values()]
+        if self._evidence_stuck_ns is not None:
+            # Refused while its key was not yet allowed, a socket never tries again by itself.
+            waiting_since.append(self._evidence_stuck_ns)
+        if any(now - since_ns > EVIDENCE_RETRY_NS for since_ns in waiting_since):
             self._evidence_sent.clear()
-            self._evidence.close(linger=0)
+            self._evidence_stuck_ns = None
+            self._disconnect(self._evidence)
             self._evidence = self._connect(
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )
@@ -352,7 +369,10 @@ class Worker:
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
             except zmq.Again:
+                if self._evidence_stuck_ns is None:
+                    self._evidence_stuck_ns = now
                 return
+            self._evidence_stuck_ns = None
             self._evidence_sent[kept.sha256] = now
 
 

@@ -36,6 +36,9 @@ COMMANDS: dict[str, Command] = {
     "cameras": Command("edge.cameras_command", "list cameras, take a picture, watch a trigger"),
     "doctor": Command("edge.doctor_command", "check all an edge needs, and say what to do"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
+    "chaos": Command(
+        "inspection.testing.chaos_command", "kill and cut a line at random; count what it lost"
+    ),
     "ui": Command("ui.command", "show what a station has recorded"),
     "datasets": Command(
         "inspection.training.datasets_command", "check, count, divide, convert labelled pictures"
@@ -55,12 +58,19 @@ COMMANDS: dict[str, Command] = {
     "models": Command(
         "inspection.models_command", "release model packages: sign, compare, promote, roll back"
     ),
-    "schemas": Command("inspection.schemas_command", "write the JSON Schema of the PLC messages"),
+    "people": Command(
+        "inspection.station.people_command", "who may log in at a station: add, list, remove"
+    ),
+    "keys": Command("inspection.keys_command", "CURVE keys: make, allow, revoke, list"),
+    "store": Command("inspection.store.store_command", "check or back up a station's records"),
+    "schemas": Command(
+        "inspection.schemas_command", "write JSON Schema and AsyncAPI of the PLC messages"
+    ),
 }
 
 EXTRAS = {
     **dict.fromkeys(("numpy", "cv2", "PIL", "simplejpeg", "onnxruntime"), "edge"),
-    **dict.fromkeys(("sqlalchemy", "fsspec"), "station"),
+    **dict.fromkeys(("sqlalchemy", "fsspec", "alembic", "argon2"), "station"),
     "streamlit": "ui",
     **dict.fromkeys(
         (
@@ -79,7 +89,8 @@ EXTRAS = {
         ),
         "train",
     ),
-    **dict.fromkeys(("cryptography", "model_signing", "OpenSSL"), "release"),
+    "cryptography": "verify",
+    **dict.fromkeys(("model_signing", "OpenSSL"), "release"),
     "hypothesis": "dev",
 }
 """Which extra brings a module that is not installed."""

@@ -14,6 +14,7 @@
     ├── WireError            bytes from a peer that are no message; the peer is told, nothing stops
     │   ├── TooLarge
     │   └── WrongProtocol
+    ├── NotAuthorised        whoever asks may not do this; nothing is done, and it is written down
     ├── StoreError           the store cannot promise durability: stop answering OK
     └── OutboxError          the outbox cannot promise durability: stop judging
 
@@ -106,6 +107,11 @@ class TooLarge(WireError):
 
 class WrongProtocol(WireError):
     """A message of a protocol version this side does not speak."""
+
+
+class NotAuthorised(InspectionError):
+    """Whoever asks may not do this: an unknown, expired or forged token, a missing role, or a key
+    that speaks for somebody else."""
 
 
 class StoreError(InspectionError):

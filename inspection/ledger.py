@@ -57,12 +57,18 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class RunOpened:
-    """A part stands in the station. ``deadline_ns`` is on the same clock as ``now_ns``."""
+    """A part stands in the station. ``deadline_ns`` is on the same clock as ``now_ns``.
+
+    ``carried`` are the points that are not looked at again in this run, as an earlier run left
+    them. ``limit`` says why this run cannot be OK whatever its points are; with BYPASSED nothing
+    is looked at at all."""
 
     run: str
     part: str
     plan: Plan
     deadline_ns: int
+    carried: tuple[Entry, ...] = ()
+    limit: Reason = Reason.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,14 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLimited:
+    """Something came to light while the run was open: it cannot be OK."""
+
+    run: str
+    limit: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -152,6 +166,7 @@ Event: TypeAlias = (
     | AnswersConflict
     | RunStopped
     | Abandoned
+    | RunLimited
     | Tick
 )
 
@@ -183,11 +198,13 @@ class RecordAbsence:
 
 @dataclass(frozen=True, slots=True)
 class CloseRun:
-    """Nothing is open any more: form, save and offer the verdict."""
+    """Nothing is open any more: form, save and offer the verdict. ``limit`` says why it is not OK
+    where its points alone would not."""
 
     run: str
     verdict: RunVerdict
     balance: Balance
+    limit: Reason = Reason.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +275,16 @@ def run_verdict(plan: Plan, settled: dict[str, Entry]) -> RunVerdict:
     return RunVerdict.HOLD
 
 
+def limited(verdict: RunVerdict, limit: Reason, nok: int) -> RunVerdict:
+    """A verdict where something other than the points keeps the run from being OK. A bypass says
+    nothing of any point, so that it sends none to repair either."""
+    if limit is Reason.BYPASSED and not nok:
+        return RunVerdict.HOLD
+    if limit is not Reason.NONE and verdict is RunVerdict.OK:
+        return RunVerdict.HOLD
+    return verdict
+
+
 def count(planned: int, settled: Iterable[Entry]) -> Balance:
     """Law 1 over the entries that count."""
     tally = dict.fromkeys(Verdict, 0)
@@ -311,6 +338,9 @@ class _Run:
     absent: set[str] = field(default_factory=set)
     """Points the station itself has written down; it does so at most once a point."""
     stopped: bool = False
+    carried: frozenset[str] = frozenset()
+    """Points that are not looked at in this run: nothing that is said here changes them."""
+    limit: Reason = Reason.NONE
 
 
 class Ledger:
@@ -343,6 +373,15 @@ class Ledger:
 
     def is_open(self, run: str) -> bool:
         return run in self._runs
+
+    def covers(self, run: str, point: str) -> bool:
+        """Whether a point is looked at in this run."""
+        return point not in self._runs[run].carried
+
+    def needs(self, run: str, view: str) -> bool:
+        """Whether a view has points that are looked at in this run."""
+        opened = self._runs[run]
+        return any(point.id not in opened.carried for point in opened.plan.points_of(view))
 
     def accepts(self, run: str, view: str) -> bool:
         """Whether an answer for this view would still count."""
@@ -396,8 +435,13 @@ class Ledger:
                 done += self._conflict(event)
             case RunStopped():
                 done += self._stop(event)
+            case RunLimited():
+                if event.run in self._runs:
+                    self._runs[event.run].limit = event.limit
             case Abandoned():
                 if event.run in self._runs:
+                    if event.reason is Reason.BYPASSED:
+                        self._runs[event.run].limit = Reason.BYPASSED
                     done += self._close(self._runs[event.run], event.reason)
             case Tick():
                 pass
@@ -428,8 +472,19 @@ class Ledger:
             )
             for view in event.plan.views
         }
-        opened = _Run(event.run, event.part, event.plan, event.deadline_ns, views)
+        opened = _Run(
+            run=event.run,
+            part=event.part,
+            plan=event.plan,
+            deadline_ns=event.deadline_ns,
+            views=views,
+            settled={entry.point: entry for entry in event.carried},
+            carried=frozenset(entry.point for entry in event.carried),
+            limit=event.limit,
+        )
         self._runs[event.run] = opened
+        if event.limit is Reason.BYPASSED:
+            return self._close(opened, Reason.BYPASSED)
         return self._place_due(opened)
 
     def _trigger(self, event: ViewTriggered) -> list[Instruction]:
@@ -501,7 +556,8 @@ class Ledger:
             return []
         view = opened.views[event.view]
         for entry in event.entries:
-            self._settle(opened, entry)
+            if entry.point not in opened.carried:
+                self._settle(opened, entry)
         if event.attempt == 0:
             opened.absent.update(entry.point for entry in event.entries)
             if any(entry.reason is not Reason.RECORD_CONFLICT for entry in event.entries):
@@ -525,7 +581,7 @@ class Ledger:
                 Entry(point.id, Verdict.NOT_INSPECTED, Reason.RECORD_CONFLICT)
                 for point in opened.plan.points_of(view.id)
                 # What the station has written off is never OK: it need not be said again.
-                if point.id in event.points and point.id not in opened.absent
+                if point.id in event.points and point.id not in opened.absent | opened.carried
             )
             for entry in entries:
                 self._settle(opened, entry)
@@ -593,8 +649,11 @@ class Ledger:
         return done + self._close_if_settled(opened)
 
     def _close_if_settled(self, opened: _Run) -> list[Instruction]:
-        balance = self.balance(opened.run)
-        if balance.open:
+        # After each answer: a count of what is settled, and not of what it comes to.
+        if len(opened.settled) != len(opened.plan.points):
             return []
+        balance = self.balance(opened.run)
         del self._runs[opened.run]
-        return [CloseRun(opened.run, run_verdict(opened.plan, opened.settled), balance)]
+        verdict = run_verdict(opened.plan, opened.settled)
+        verdict = limited(verdict, opened.limit, balance.nok)
+        return [CloseRun(opened.run, verdict, balance, opened.limit)]

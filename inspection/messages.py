@@ -31,6 +31,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seq = Annotated[int, Meta(ge=1, le=2**53)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=500)]
+ServiceLevel = Annotated[int, Meta(ge=0, le=255)]
+"""How much may be expected of a station, in the manner of OPC UA: 255 all, 0 nothing."""
 
 MAX_POINTS_PER_VIEW = 1000
 MAX_CLASSES = 200
@@ -97,6 +99,15 @@ class Reason(enum.IntEnum):
     RECORD_UNREADABLE = 600
     RECORD_LOST = 601
     RECORD_CONFLICT = 602
+    # 7xx: people
+    REPAIRED = 700
+    DISAGREEMENT = 701
+    BYPASSED = 702
+    SUPERSEDED = 703
+    # 8xx: the guard over the line
+    CHALLENGE_DUE = 800
+    CHALLENGE_FAILED = 801
+    CHALLENGE_PART = 802
 
 
 class Fault(enum.IntEnum):
@@ -110,6 +121,7 @@ class Fault(enum.IntEnum):
     SEQ_REUSED = 103
     UNKNOWN_SESSION = 104
     SEQ_TOO_HIGH = 105
+    WRONG_KEY = 106
     UNKNOWN_PLAN = 110
     RUN_OPEN = 111
     UNKNOWN_RUN = 112
@@ -118,11 +130,57 @@ class Fault(enum.IntEnum):
     VIEW_NOT_YOURS = 115
     NO_VERDICT = 116
     STALE_VERDICT = 117
+    NOT_REINSPECTABLE = 120
     # 2xx: the station is not ready
     EDGE_MISSING = 200
     MODEL_MISSING = 201
     STORE_FAILED = 202
     VIEW_FAILED = 203
+    CHALLENGE_DUE = 210
+    CHALLENGE_FAILED = 211
+    BYPASSED = 212
+    # 3xx: a person's request
+    NOT_AUTHORISED = 300
+    STALE = 301
+    UNKNOWN_POINT = 302
+    NOT_POSSIBLE = 303
+    REQUEST_REUSED = 304
+    TRY_LATER = 305
+
+
+class Role(enum.StrEnum):
+    """What a person may do."""
+
+    OPERATOR = "operator"
+    QUALITY = "quality"
+    ML = "ml"
+    ADMIN = "admin"
+
+
+class Action(enum.StrEnum):
+    """What a person says of a point; `inspection.decisions` holds what follows from it."""
+
+    CONFIRM = "confirm"
+    """The machine is right; said of a suspicion (REVIEW): it is a defect."""
+    OVERRULE = "overrule"
+    """There is no defect; of a point without a usable picture only with the ``method`` by which
+    the part itself was looked at."""
+    RECLASSIFY = "reclassify"
+    """There is a defect, and it is ``finding``."""
+    CANNOT_TELL = "cannot_tell"
+    """Not to be told from this picture; takes back what the same person said before."""
+    REPAIRED = "repaired"
+    """The part was repaired here, by ``method``: what was seen before no longer holds."""
+    ESCAPE = "escape"
+    """A defect was found later at a point that had been called OK."""
+
+
+class Standing(enum.StrEnum):
+    """How a point stands after a decision."""
+
+    SETTLED = "settled"
+    SECOND_PERSON_NEEDED = "second_person_needed"
+    DISAGREEMENT = "disagreement"
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -339,12 +397,19 @@ class Refused(Message, frozen=True):
 
 
 class Begin(Message, frozen=True):
-    """A part stands in the station: open a run. Idempotent by (plc, seq)."""
+    """A part stands in the station: open a run. Idempotent by (plc, seq).
+
+    With ``repair_of``, the part's latest run, only ``points`` are looked at again (those that are
+    not OK where they are left out), and the verdict is on the whole part."""
 
     plc: Id
     seq: Seq
     part: Id
     plan: Id
+    repair_of: Id | UnsetType = UNSET
+    points: (
+        Annotated[tuple[Id, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)] | UnsetType
+    ) = UNSET
 
 
 class TriggerView(Message, frozen=True):
@@ -401,6 +466,11 @@ class Begun(Message, frozen=True):
     plan_hash: Sha256
     planned: Count
     deadline_ms: Count
+    repair_of: Id | UnsetType = UNSET
+    covered: Count | UnsetType = UNSET
+    """How many of the planned points a re-inspection looks at ..."""
+    views: tuple[Id, ...] | UnsetType = UNSET
+    """... and the views it needs for that; the others must not be triggered."""
 
 
 class Acquired(Message, frozen=True):
@@ -446,6 +516,11 @@ class PartVerdict(Message, frozen=True):
     points_review: Count
     points_not_inspected: Count
     points_open: Count
+    ok_by_machine: Count | UnsetType = UNSET
+    ok_by_person: Count | UnsetType = UNSET
+    """Of ``points_ok``, by whose word."""
+    held_because: Reason | UnsetType = UNSET
+    """Why a run is held whatever its points are; NONE where nothing but its points counts."""
 
 
 class VerdictReady(Message, frozen=True):
@@ -467,7 +542,8 @@ class Acknowledged(Message, frozen=True):
 class Status(Message, frozen=True):
     """The station is alive. ``ready`` means that a part begun now can become OK; otherwise
     ``fault`` and ``text`` say what is missing. ``heartbeat`` moves with every answer;
-    ``last_seq`` is the highest sequence number on record for this PLC."""
+    ``last_seq`` is the highest sequence number on record for this PLC. ``service_level`` has fixed
+    bands (`inspection.station.handshake.BANDS`); older stations leave it out."""
 
     counter: Count
     heartbeat: Count
@@ -475,6 +551,7 @@ class Status(Message, frozen=True):
     fault: Fault
     text: Text
     last_seq: Count
+    service_level: ServiceLevel | UnsetType = UNSET
 
 
 class Refusal(Message, frozen=True):
@@ -484,3 +561,96 @@ class Refusal(Message, frozen=True):
     fault: Fault
     text: Text
     run: Id | None = None
+
+
+# ---------------------------------------------------------------- people and station
+
+Token = Annotated[str, Meta(min_length=1, max_length=8192)]
+"""What the station gave a person at login."""
+
+
+class Login(Message, frozen=True):
+    """Somebody wants a token. On the network only over an encrypted connection."""
+
+    request_id: Hex32
+    user: Id
+    password: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+    def __repr__(self) -> str:
+        # A message ends up in log lines and tracebacks; its password must not.
+        return f"Login(request_id={self.request_id!r}, user={self.user!r}, password=...)"
+
+
+class LoggedIn(Message, frozen=True):
+    """The token, for how long it holds, and what its holder may do as of now."""
+
+    request_id: Hex32
+    user: Id
+    roles: tuple[Role, ...]
+    token: Token
+    valid_ms: Count
+
+
+class Decide(Message, frozen=True):
+    """A person's word on one point of a closed run. Idempotent by ``request_id``.
+
+    ``expected_seq`` and ``expected_record`` are the verdict and the record that the person looked
+    at (0 where the point has none): what has changed since is not decided on.
+    """
+
+    token: Token
+    request_id: Hex32
+    run: Id
+    point: Id
+    expected_seq: Seq
+    expected_record: Count
+    action: Action
+    finding: Text = ""
+    comment: Text = ""
+    method: Text = ""
+
+
+class Decided(Message, frozen=True):
+    """The decision is on record. ``verdict_seq`` is the run's latest verdict after it."""
+
+    request_id: Hex32
+    run: Id
+    point: Id
+    verdict: Verdict
+    standing: Standing
+    verdict_seq: Seq
+    run_verdict: RunVerdict
+
+
+class Bypass(Message, frozen=True):
+    """Nothing is inspected until ``until_ns`` (wall clock), and every part is held: somebody named
+    answers for it. Idempotent by ``request_id``."""
+
+    token: Token
+    request_id: Hex32
+    reason: Annotated[str, Meta(min_length=1, max_length=300)]
+    until_ns: Nanoseconds
+
+
+class Unbypass(Message, frozen=True):
+    """Inspect again before the bypass ends by itself."""
+
+    token: Token
+    request_id: Hex32
+    reason: Annotated[str, Meta(max_length=300)] = ""
+
+
+class BypassState(Message, frozen=True):
+    """The answer to `Bypass` and `Unbypass`."""
+
+    request_id: Hex32
+    active: bool
+    until_ns: Nanoseconds
+
+
+class Declined(Message, frozen=True):
+    """A person's request is not carried out, and nothing has changed."""
+
+    request_id: Hex32
+    fault: Fault
+    text: Text

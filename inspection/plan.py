@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from inspection.config import (
     IDENTIFIER_RULE,
@@ -48,6 +48,7 @@ from inspection.messages import (
 MAX_PX = 1_000_000
 MAX_MM = 1_000_000
 DEADLINE_MS = (100, 600_000)
+INTERVAL_MINUTES = (1, 7 * 24 * 60)
 MAX_VERSION, MAX_TEXT, MAX_COLUMN = 64, 500, 64
 
 Version = Annotated[str, Meta(min_length=1, max_length=MAX_VERSION)]
@@ -115,10 +116,34 @@ class Kind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: Id
 
 
+class Deciding(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the word of a person is worth: at points of ``two_persons`` two different people must
+    say OK; with ``repaired_without_inspection`` a repair counts as OK without another look."""
+
+    two_persons: tuple[Severity, ...] = ()
+    repaired_without_inspection: bool = False
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(set(self.two_persons), key=lambda level: level.rank))
+        msgspec.structs.force_setattr(self, "two_persons", ordered)
+
+
+class Challenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parts with known defects that go through the line to prove that it still finds them: one of
+    ``parts`` at least every ``interval_minutes``, each with ``defects`` (class by point)."""
+
+    parts: Annotated[tuple[Id, ...], Meta(min_length=1)]
+    interval_minutes: Annotated[int, Meta(ge=INTERVAL_MINUTES[0], le=INTERVAL_MINUTES[1])]
+    defects: Annotated[dict[Id, Text], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "parts", tuple(sorted(set(self.parts))))
+
+
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A plan in its one canonical form: points in the order of their ids, whatever the order of
-    the rows was; ``severity`` with all three levels. Views keep the order they were written in:
-    it is the order in which a station asks for them."""
+    the rows was; ``severity`` with all three levels; what says nothing left out. Views keep the
+    order they were written in: it is the order in which a station asks for them."""
 
     name: Id
     version: Version
@@ -127,8 +152,12 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=T
     kinds: dict[Id, Kind]
     severity: dict[Severity, Unresolved] = {}
     points: tuple[Point, ...]
+    decisions: Deciding | UnsetType = UNSET
+    challenge: Challenge | UnsetType = UNSET
 
     def __post_init__(self) -> None:
+        if self.decisions == Deciding():
+            msgspec.structs.force_setattr(self, "decisions", UNSET)
         severity = {level: self.severity.get(level, Unresolved.HOLD) for level in Severity}
         points = tuple(sorted(self.points, key=lambda point: point.id))
         msgspec.structs.force_setattr(self, "severity", severity)
@@ -138,6 +167,15 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=T
     def hash(self) -> Sha256:
         """SHA-256 of `encode_plan`: two plans have the same hash exactly if they ask the same."""
         return hashlib.sha256(encode_plan(self)).hexdigest()
+
+    @property
+    def deciding(self) -> Deciding:
+        """``decisions``, with what it is where the plan says nothing."""
+        return Deciding() if self.decisions is UNSET else self.decisions
+
+    def is_challenge(self, part: str) -> bool:
+        """Whether this part is one with known defects."""
+        return self.challenge is not UNSET and part in self.challenge.parts
 
     def view(self, view_id: str) -> View:
         """The view of that id; `KeyError` where the plan has none."""
@@ -185,6 +223,8 @@ def decode_plan(data: bytes) -> Plan:
     for point in plan.points:
         if point.view not in views or point.kind not in plan.kinds:
             raise PlanError(f"plan {plan.name}: point {point.id} has no view or no kind")
+    if plan.challenge is not UNSET and not plan.challenge.defects.keys() <= ids:
+        raise PlanError(f"plan {plan.name}: a defect of a challenge part is at none of its points")
     return plan
 
 
@@ -267,6 +307,30 @@ def _choice(options: type[enum.StrEnum]) -> Callable[[object], Any]:
     return check
 
 
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong(f"must be true or false, not {shown(value)}")
+    return value
+
+
+def _list_of(check: Callable[[object], Any], *, empty: bool = True) -> Callable[[object], Any]:
+    def check_all(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise _Wrong(f"must be a list, not {shown(value)}")
+        if not value and not empty:
+            raise _Wrong("must not be empty")
+        return tuple(check(entry) for entry in value)
+
+    return check_all
+
+
+def _defects(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not value:
+        raise _Wrong("must be a table of at least one point with the class of its defect")
+    name = _text(MAX_VERSION, empty=False)
+    return {_identifier(point): name(finding) for point, finding in value.items()}
+
+
 def _cell_number(cell: str) -> float:
     if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", cell):
         return float(cell)
@@ -291,6 +355,15 @@ _PLAN = {
     "points": _Field(_text(empty=False)),
 }
 _SEVERITY = {level.value: _Field(_choice(Unresolved)) for level in Severity}
+_DECISIONS = {
+    "two_persons": _Field(_list_of(_choice(Severity))),
+    "repaired_without_inspection": _Field(_yes_or_no),
+}
+_CHALLENGE = {
+    "parts": _Field(_list_of(_identifier, empty=False), required=True),
+    "interval_minutes": _Field(_whole(*INTERVAL_MINUTES), required=True),
+    "defects": _Field(_defects, required=True),
+}
 _KIND = {"model": _Field(_identifier, required=True)}
 _VIEW = {
     "id": _Field(_identifier, required=True),
@@ -370,7 +443,7 @@ class _Reader:
         """Whether some point may belong to any view, because its row could not be read so far."""
 
     def read(self) -> Plan:
-        sections = {"plan", "severity", "kinds", "view", "point"}
+        sections = {"plan", "severity", "decisions", "challenge", "kinds", "view", "point"}
         root = self._place()
         for name in self._toml.data:
             if name not in sections:
@@ -378,6 +451,8 @@ class _Reader:
         table = self._table("plan", required=True)
         plan = self._fields(table, _PLAN, self._place("plan"))
         severity = self._fields(self._table("severity"), _SEVERITY, self._place("severity"))
+        deciding = self._fields(self._table("decisions"), _DECISIONS, self._place("decisions"))
+        challenge = self._fields(self._table("challenge"), _CHALLENGE, self._place("challenge"))
         self._read_kinds()
         self._read_views()
         if "points" in plan:
@@ -387,6 +462,7 @@ class _Reader:
         for place, raw in self._tables(("point",)):
             self._point(raw, place)
         self._check_views()
+        self._check_defects(challenge)
         if self._problems:
             own = self._toml.file
             raise PlanError(
@@ -400,6 +476,8 @@ class _Reader:
             kinds={name: kind for name, kind in self._kinds.items() if kind is not None},
             severity={Severity(level): fate for level, fate in severity.items()},
             points=tuple(self._points),
+            decisions=Deciding(**deciding),
+            challenge=Challenge(**challenge) if challenge else UNSET,
         )
 
     def _wrong(self, place: _Place, field: str, message: str) -> None:
@@ -611,6 +689,12 @@ class _Reader:
             if not many and not self._unplaced:
                 said = f"view {name!r} has no points: give it some, or remove it"
                 self._wrong(place, "id", said)
+
+    def _check_defects(self, challenge: _Fields) -> None:
+        for point in challenge.get("defects", ()):
+            if point not in self._ids and not self._unplaced:
+                place = self._place("challenge", "defects")
+                self._wrong(place, point, f"{point!r} is no point of this plan")
 
     # ------------------------------------------------------------ CSV
 

@@ -31,6 +31,7 @@ from inspection.package import (
     MODEL_SIGNATURE,
     POLICY,
     POLICY_SIGNATURE,
+    Package,
     open_package,
     sha256,
 )
@@ -212,7 +213,13 @@ def verify_package(path: Path, public_keys: Sequence[Path]) -> str:
     Raises `PackageError` where a file has changed, a signature is missing, of an unknown key, or of
     other files; `ConfigurationError` where a public key cannot be read.
     """
-    package = open_package(path)
+    return verify_opened(open_package(path), public_keys)
+
+
+def verify_opened(package: Package, public_keys: Sequence[Path]) -> str:
+    """The same for a package in hand: whoever goes on to use its ``content`` uses the bytes that
+    were signed, whatever lies in the folder by then."""
+    path = package.path
     files = {MANIFEST: package.ref.package, **package.manifest.files}
     model = _verify(path / MODEL_SIGNATURE, files, public_keys)
     policy = _verify(path / POLICY_SIGNATURE, {None: package.ref.policy}, public_keys)

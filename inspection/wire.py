@@ -19,6 +19,8 @@ from inspection.errors import TooLarge, WireError, WrongProtocol
 
 KIB = 1024
 MIB = 1024 * KIB
+QUOTED = 400
+"""Characters of a decoder's complaint that are worth a log line."""
 
 
 class _Header(msgspec.Struct):
@@ -59,7 +61,7 @@ class Lane(Generic[M]):
         except RecursionError:
             raise WireError("nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WireError(f"no message: {error}") from None
+            raise WireError(f"no message: {str(error)[:QUOTED]}") from None
         if header.protocol != m.PROTOCOL:
             raise WrongProtocol(
                 f"protocol {header.protocol}, but this side speaks {m.PROTOCOL}: upgrade the older"
@@ -69,7 +71,8 @@ class Lane(Generic[M]):
         except RecursionError:
             raise WireError("nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WireError(f"{header.type[:40]}: {error}") from None
+            # An unknown type is quoted whole, however long the sender made it.
+            raise WireError(f"{header.type[:40]}: {str(error)[:QUOTED]}") from None
         return message
 
 
@@ -89,6 +92,8 @@ ToPlc: TypeAlias = (
     | m.Status
     | m.Refusal
 )
+FromPeople: TypeAlias = m.Login | m.Decide | m.Bypass | m.Unbypass
+ToPeople: TypeAlias = m.LoggedIn | m.Decided | m.BypassState | m.Declined | m.Refused
 
 EDGE_TO_STATION: Lane[FromEdge] = Lane(FromEdge, max_bytes=4 * MIB)
 STATION_TO_EDGE: Lane[ToEdge] = Lane(ToEdge)
@@ -98,3 +103,5 @@ EVIDENCE_TO_STATION: Lane[m.Evidence] = Lane(m.Evidence, max_bytes=8 * MIB)
 STATION_TO_EVIDENCE: Lane[ToEvidence] = Lane(ToEvidence)
 PLC_TO_STATION: Lane[FromPlc] = Lane(FromPlc, json=True, max_bytes=16 * KIB)
 STATION_TO_PLC: Lane[ToPlc] = Lane(ToPlc, json=True, max_bytes=16 * KIB)
+PEOPLE_TO_STATION: Lane[FromPeople] = Lane(FromPeople, max_bytes=64 * KIB)
+STATION_TO_PEOPLE: Lane[ToPeople] = Lane(ToPeople, max_bytes=64 * KIB)

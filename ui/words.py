@@ -173,6 +173,41 @@ REASONS: dict[Reason, Said] = {
         "The same question was answered twice, and not in the same way.",
         "Have the part inspected again; check that no edge runs twice.",
     ),
+    Reason.REPAIRED: Said(
+        "repaired, not looked at since",
+        "Somebody has repaired the part here, so that what was seen before no longer holds.",
+        "Have the point inspected again, or inspect the part itself and say by which method.",
+    ),
+    Reason.DISAGREEMENT: Said(
+        "people disagree",
+        "One person said that it is a defect and another that it is none.",
+        "Look at it together; whoever was wrong says so, and the point is settled.",
+    ),
+    Reason.BYPASSED: Said(
+        "inspection bypassed",
+        "Somebody had switched the inspection off when the part stood here.",
+        "Inspect the part itself, or send it through the station again.",
+    ),
+    Reason.SUPERSEDED: Said(
+        "a later run exists",
+        "The part has been inspected again since, and only its latest run can make it OK.",
+        "Look at the latest run of the part.",
+    ),
+    Reason.CHALLENGE_DUE: Said(
+        "no challenge part in time",
+        "No part with known defects had gone through the line within the time that the plan sets.",
+        "Put a challenge part through the station, then inspect this part again.",
+    ),
+    Reason.CHALLENGE_FAILED: Said(
+        "challenge part not detected",
+        "The line had missed a known defect of a challenge part.",
+        "Find out why, pass a challenge, then inspect this part again.",
+    ),
+    Reason.CHALLENGE_PART: Said(
+        "a challenge part",
+        "This part has known defects and is there to prove that the line finds them.",
+        "Put it back on its shelf: it is never released.",
+    ),
 }
 
 

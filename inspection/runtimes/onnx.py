@@ -18,6 +18,7 @@ from inspection.errors import PackageError
 from inspection.imaging import Frame
 from inspection.package import MODEL, Manifest, Package
 from inspection.runtimes import Outputs, Scores, Signature
+from inspection.runtimes.graph_file import check_graph
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -25,6 +26,10 @@ PROVIDER = "CPUExecutionProvider"
 def session(data: bytes, path: Path, threads: int) -> ort.InferenceSession:
     """A graph in ONNX Runtime. ``path`` is the file that it was read from, or would be; nothing
     is read from there, nor beside it. Raises `PackageError`."""
+    try:
+        check_graph(data)
+    except PackageError as error:
+        raise PackageError(f"{path}: {error}") from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

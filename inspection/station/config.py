@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
+from inspection.keys import AllowList, KeyPair, StationKeysFile, station_keys
 from inspection.messages import Id
 from inspection.package import read_reference
 from inspection.plan import Plan, read_plan
+from inspection.registry import resolve as current
 from inspection.station.acceptance import Released
+from inspection.trust import TrustFile, open_trusted, trusted_keys
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the station listens: ``tcp://127.0.0.1:PORT``."""
+    """Where the station listens: ``tcp://127.0.0.1:PORT``; with ``[keys]``, any address."""
 
     edge: Endpoint
     evidence: Endpoint
     plc: Endpoint
+    people: Endpoint | None = None
+    """Where pages and programs of people log in."""
+
+
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?![\s\S])")]
 
 
 class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,9 +41,18 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     listen: Listen
     plans: Annotated[list[str], Meta(min_length=1)]
     models: dict[Id, str]
-    """Released model packages by the name that plans use."""
+    """Released model packages, or a registry's folders (``registry/NAME``) for their current ones,
+    by the name that plans use."""
+    trust: TrustFile | None = None
+    """Whose signature every package and policy must carry."""
+    keys: StationKeysFile | None = None
+    """Who may connect. Without it the station listens only to its own machine."""
+    people: str | None = None
+    """The list of people who may log in (TOML, of ``inspection people``)."""
     evidence: str | None = None
     """A folder or an fsspec URL."""
+    turns: tuple[TimeOfDay, ...] = ("00:00",)
+    """Times of day (local) at which the store begins a new file."""
     edge_timeout_ms: Annotated[int, Meta(ge=200, le=60_000)] = 2000
     """An edge that says nothing for so long is lost."""
 
@@ -49,29 +65,20 @@ class StationConfig(Struct, frozen=True, kw_only=True):
     evidence: str
     plans: dict[str, Plan]
     released: dict[str, Released]
-
-
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
-
-def loopback_only(endpoint: str, file: Path, field: str) -> None:
-    """Refuse an endpoint that another machine can reach: it would be open to anybody."""
-    host = urlsplit(endpoint).netloc.rpartition(":")[0]
-    if host not in LOOPBACK:
-        raise ConfigurationError(
-            Problem(
-                str(file),
-                None,
-                field,
-                f"{endpoint} can be reached from other machines, and connections are not yet"
-                " encrypted: use 127.0.0.1",
-            )
-        )
+    keys: tuple[KeyPair, AllowList] | None = None
+    people: Path | None = None
 
 
 def database_of(directory: Path) -> Path:
     """Where a station keeps its store under its directory."""
     return directory / "station.db"
+
+
+def _released(folder: Path, trusted: tuple[Path, ...]) -> Released:
+    if not trusted:
+        return Released(*read_reference(current(folder)))
+    package = open_trusted(folder, trusted)
+    return Released(package.manifest, package.policy, package.ref)
 
 
 def read_station(path: Path) -> StationConfig:
@@ -80,12 +87,13 @@ def read_station(path: Path) -> StationConfig:
     Raises `ConfigurationError` for the first file that is wrong.
     """
     file = read_config(path, StationFile)
-    for name in ("edge", "evidence", "plc"):
-        loopback_only(getattr(file.listen, name), path, f"listen.{name}")
+    listen = {f"listen.{name}": at for name, at in structs.asdict(file.listen).items() if at}
+    keys = station_keys(path, file.keys, listen)
+    trusted = trusted_keys(path, file.trust)
     released = {}
     for name, folder in file.models.items():
         try:
-            released[name] = Released(*read_reference(resolve(path, folder)))
+            released[name] = _released(resolve(path, folder), trusted)
         except PackageError as error:
             raise ConfigurationError(
                 Problem(str(path), None, f"models.{name}", str(error))
@@ -103,5 +111,11 @@ def read_station(path: Path) -> StationConfig:
     if file.evidence and "://" not in file.evidence:
         evidence = str(resolve(path, file.evidence))
     return StationConfig(
-        file=file, directory=directory, evidence=evidence, plans=plans, released=released
+        file=file,
+        directory=directory,
+        evidence=evidence,
+        plans=plans,
+        released=released,
+        keys=keys,
+        people=None if file.people is None else resolve(path, file.people),
     )

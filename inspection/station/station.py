@@ -10,23 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from inspection import messages as m
 from inspection import wire
 from inspection.clock import Clock
-from inspection.errors import StoreError, TooLarge, WireError, WrongProtocol
+from inspection.decisions import LASTING, carried, not_ok
+from inspection.errors import NotAuthorised, StoreError, TooLarge, WireError, WrongProtocol
 from inspection.evidence import EvidenceStore
+from inspection.keys import Allowed
 from inspection.ledger import (
     Abandoned,
     AnswersConflict,
+    Balance,
     CloseRun,
     EdgeGone,
     EdgeReady,
+    Entry,
     Event,
     FrameArrived,
     Instruction,
@@ -34,18 +40,26 @@ from inspection.ledger import (
     PlaceOrder,
     RecordAbsence,
     Refuse,
+    RunLimited,
     RunOpened,
     RunStopped,
     Tick,
     ViewAnswered,
     ViewState,
     ViewTriggered,
+    limited,
 )
 from inspection.log import get_logger
 from inspection.messages import Fault, Reason, RunVerdict, Verdict
 from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
+from inspection.station.desk import Desk, basis_of
+from inspection.station.guard import Guard, missed_defects
+from inspection.station.handshake import service_level
+from inspection.station.identity import why_impostor
+from inspection.station.people import VALID_NS, People, Throttled
 from inspection.store import Store
+from inspection.store.people import Basis, Terms
 from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
 
 CREDIT = 256
@@ -54,6 +68,9 @@ CREDIT = 256
 REPEAT_ORDER_NS = 1_000_000_000
 """An order that is neither answered nor in hand after so long was lost on the way."""
 
+REMEMBERED_TASKS = 5000
+"""Views whose tasks are kept ready."""
+
 SECOND_NS = 1_000_000_000
 
 LARGEST_STEP = 1_000_000
@@ -61,17 +78,19 @@ LARGEST_STEP = 1_000_000
 leave its PLC none to go on with."""
 
 Sent = tuple[str, bytes, bytes]
-"""(socket, peer, frame); the sockets are "edge", "evidence" and "plc"."""
+"""(socket, peer, frame); the sockets are "edge", "evidence", "plc" and "people"."""
 
 INCOMING: dict[str, wire.Lane[Any]] = {
     "edge": wire.EDGE_TO_STATION,
     "evidence": wire.EVIDENCE_TO_STATION,
     "plc": wire.PLC_TO_STATION,
+    "people": wire.PEOPLE_TO_STATION,
 }
 OUTGOING: dict[str, wire.Lane[Any]] = {
     "edge": wire.STATION_TO_EDGE,
     "evidence": wire.STATION_TO_EVIDENCE,
     "plc": wire.STATION_TO_PLC,
+    "people": wire.STATION_TO_PEOPLE,
 }
 
 
@@ -101,10 +120,12 @@ class Station:
         evidence: EvidenceStore,
         clock: Clock,
         edge_timeout_ms: int = 2000,
+        people: People | None = None,
     ) -> None:
         self.station_id = station_id
         self._plans = plans
         self._released = released
+        self._tasks: dict[tuple[str, str], tuple[m.PointTask, ...]] = {}
         self._needs = [
             (view.camera, sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}))
             for plan in plans.values()
@@ -123,7 +144,15 @@ class Station:
         self._store_fault = ""
         self._refused_frames = 0
         self._told: set[str] = set()
+        self._people = people
+        self._sender: Allowed | None = None
+        """Whose key the frame in hand came under; None on a socket without keys."""
+        self._impostures: Counter[str] = Counter()
+        self._cut: set[tuple[str, bytes]] = set()
+        self._reports: list[tuple[str, str]] = []
         self._out: list[Sent] = []
+        self._guard = Guard(plans)
+        self._desk = Desk(store, people, released, clock)
         self._ledger = Ledger()
         self._now_ns = clock.monotonic_ns()
         """The time of everything done in one transaction, so that all of it agrees what is late."""
@@ -131,31 +160,76 @@ class Station:
 
     # -------------------------------------------------------------------------- the outside
 
-    def work(self, frames: Iterable[tuple[str, bytes, bytes]]) -> list[Sent]:
+    def work(
+        self,
+        frames: Iterable[tuple[str, bytes, bytes]],
+        senders: Sequence[Allowed | None] = (),
+    ) -> list[Sent]:
         """Deal with frames, (socket, peer, frame) each, and with the time that has passed.
+        ``senders`` says under whose key each came; without it they came under none.
 
         Returns what to send, all of it true and durable. Never raises for what a peer sent.
         """
         frames = list(frames)
+        senders = senders or [None] * len(frames)
         self._now_ns = self._clock.monotonic_ns()
         self._out = []
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
-        pictures = [self._put_evidence(p, f) for s, p, f in frames if s == "evidence"]
+        if not self._turn():
+            return self._while_broken(frames)
+        guard = self._guard.copy()
+        pictures = [
+            self._put_evidence(peer, frame, sender)
+            for (socket, peer, frame), sender in zip(frames, senders, strict=True)
+            if socket == "evidence"
+        ]
         try:
             with self._store.transaction():
                 # First what is overdue, so that nothing late is mistaken for something in time.
                 self._do(Tick())
-                for socket, peer, frame in frames:
+                self._watch_guard()
+                self._write_reports()
+                for (socket, peer, frame), sender in zip(frames, senders, strict=True):
                     if socket != "evidence":
+                        self._sender = sender
                         self._one(socket, peer, frame)
                 for peer, picture in pictures:
                     self._record_evidence(peer, picture)
                 self._watch_edges()
         except StoreError as error:
+            self._guard = guard
             self._break(error)
             return self._while_broken(frames)
         return self._out
+
+    def cut(self, socket: str, peer: bytes) -> None:
+        """A peer whose key was revoked is no longer connected, whatever it still sends."""
+        self._cut.add((socket, peer))
+
+    def report(self, kind: str, text: str) -> None:
+        """An event of the sockets, to be on record with the next transaction."""
+        if len(self._reports) < 100:
+            self._reports.append((kind, text))
+
+    def _turn(self) -> bool:
+        """Close the store's period where it is over; whether the store can be used."""
+        try:
+            closed = self._store.turn() if self._store.turn_is_due() else None
+            if closed is not None:
+                with self._store.transaction():
+                    self._store.add_event("period", f"the period before is now in {closed.name}")
+                self._log.info("new period", closed=closed.name)
+            elif (fault := self._store.turn_fault) and fault not in self._told:
+                # The old file goes on: that costs a later start time and nobody a verdict.
+                self._told.add(fault)
+                with self._store.transaction():
+                    self._store.add_event("period_failed", fault)
+                self._log.error("no new period", fault=fault)
+        except StoreError as error:
+            self._break(error)
+            return False
+        return True
 
     def wait_ns(self) -> int:
         """How long nothing needs to be done, unless a frame comes in."""
@@ -168,6 +242,8 @@ class Station:
         """What keeps a part begun now from becoming OK; (NONE, "") where nothing does."""
         if self._store_fault:
             return Fault.STORE_FAILED, self._store_fault
+        if short := self._store.short_of_room():
+            return Fault.STORE_FAILED, short[:500]
         for camera, models in self._needs:
             session = self._session_with(camera)
             if session is None:
@@ -183,6 +259,14 @@ class Station:
                     text = f"edge {edge}: model {name} is another version than released here"
                     return Fault.MODEL_MISSING, text
         return Fault.NONE, ""
+
+    def _why_not_ready(self) -> tuple[Fault, str]:
+        """`not_ready`, and whether the line is guarded; a bypass is named before anything else."""
+        guarded = self._guard.not_ready(self._now_ns)
+        if guarded[0] is Fault.BYPASSED and not self._store_fault:
+            return guarded
+        missing = self.not_ready()
+        return guarded if missing[0] is Fault.NONE else missing
 
     # -------------------------------------------------------------------- failure and return
 
@@ -223,11 +307,22 @@ class Station:
         self._plc_of_run.clear()
         boot = self._clock.boot_id()
         with self._store.transaction():
+            self._guard.bypass = self._store.bypass_in_force()
+            for plan in self._plans.values():
+                missed = self._store.last_challenge_missed(plan.hash)
+                if missed is not None:
+                    self._guard.finished(plan, missed[1], self._now_ns)
             runs = self._store.open_runs()
             for run in runs:
                 self._plc_of_run[run.run] = run.plc
                 # At time zero, so that no deadline strikes before everything on record is back.
-                opened = RunOpened(run.run, run.part, run.plan, run.deadline_mono_ns)
+                opened = RunOpened(
+                    run.run,
+                    run.part,
+                    run.plan,
+                    run.deadline_mono_ns,
+                    *self._reopened(run),
+                )
                 self._ledger.handle(opened, 0)
                 for view in sorted(run.triggered - {ALL_VIEWS}):
                     self._ledger.handle(ViewTriggered(run.run, view), 0)
@@ -251,13 +346,36 @@ class Station:
                 self._store.add_event("restored", f"went on with {len(runs)} open runs")
         self._store_fault = ""
 
+    def _reopened(self, run: StoredRun) -> tuple[tuple[Entry, ...], Reason]:
+        """What an open run takes from earlier ones, and why it cannot be OK: what this process has
+        not seen challenged is not guarded."""
+        terms = self._store.terms(run.run)
+        limit = terms.limit
+        if limit is Reason.NONE:
+            limit = self._guard.fault_of(run.plan, self._now_ns)
+        if terms.repair_of is None or terms.covers is None:
+            return (), limit
+        before = self._desk.history(terms.repair_of)
+        return carried(run.plan, before.looks, terms.covers), limit
+
+    def _accept(
+        self, answer: m.ViewResult, plan: Plan, expected: tuple[str, ...]
+    ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+        """As `accept`; a point that this run does not look at is one that nobody asked for."""
+        entries, strangers = accept(answer, plan, self._released, expected)
+        if not self._ledger.is_open(answer.run):
+            return entries, strangers
+        asked = [entry for entry in entries if self._ledger.covers(answer.run, entry.point)]
+        others = {entry.point for entry in entries} - {entry.point for entry in asked}
+        return tuple(asked), (*strangers, *sorted(others))
+
     def _read_back(self, run: StoredRun, record: StoredRecord) -> list[Instruction]:
         """A record into the ledger again, by what its bytes say and not by the rows made of them.
         Where the two differ something was changed: none of its points may be OK by machine."""
         answer = record.answer
         if answer is not None:
             expected = self._ledger.open_points(run.run, record.view) if record.attempt else ()
-            entries, _ = accept(answer, run.plan, self._released, expected)
+            entries, _ = self._accept(answer, run.plan, expected)
             if frozenset(entries) == record.entries:
                 answered = ViewAnswered(run.run, record.view, record.attempt, answer.frame, entries)
                 return self._ledger.handle(answered, 0)
@@ -293,12 +411,10 @@ class Station:
         self._store.add_order(order.run, order.view, order.attempt, order.edge)
         plan = self._ledger.plan(order.run)
         view = plan.view(order.view)
-        wanted = set(order.points)
-        tasks = tuple(
-            m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
-            for p in plan.points_of(order.view)
-            if p.id in wanted
-        )
+        tasks = self._tasks_of(plan, order.view)
+        if len(tasks) != len(order.points):
+            wanted = set(order.points)
+            tasks = tuple(task for task in tasks if task.point in wanted)
         message = m.Order(
             run=order.run,
             part=self._ledger.part(order.run),
@@ -321,6 +437,18 @@ class Station:
         session.orders[(order.run, order.view, order.attempt)] = (message, self._now_ns)
         self._say("edge", session.peer, message)
 
+    def _tasks_of(self, plan: Plan, view: str) -> tuple[m.PointTask, ...]:
+        """All that a view of a plan may ask for; every run of the plan asks for the same."""
+        tasks = self._tasks.get((plan.hash, view))
+        if tasks is None:
+            if len(self._tasks) > REMEMBERED_TASKS:
+                self._tasks.clear()
+            tasks = self._tasks[plan.hash, view] = tuple(
+                m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
+                for p in plan.points_of(view)
+            )
+        return tasks
+
     def _record_absence(self, absence: RecordAbsence) -> None:
         answer = m.ViewResult(
             run=absence.run,
@@ -338,7 +466,8 @@ class Station:
         self._store.add_record(answer, raw, absence.entries, late=False, outbox=None)
 
     def _close(self, close: CloseRun) -> None:
-        verdict = self._store.add_verdict(close.run, close.verdict, close.balance)
+        said, balance, basis = self._conclude(close)
+        verdict = self._store.add_verdict(close.run, said, balance, basis)
         facts = self._store.run_facts(close.run)
         part = facts.part if facts else ""
         self._log.info(
@@ -347,22 +476,83 @@ class Station:
             part=part,
             verdict=verdict.verdict.value,
             verdict_seq=verdict.verdict_seq,
-            planned=close.balance.planned,
-            ok=close.balance.ok,
-            nok=close.balance.nok,
-            review=close.balance.review,
-            not_inspected=close.balance.not_inspected,
+            planned=balance.planned,
+            ok=balance.ok,
+            nok=balance.nok,
+            review=balance.review,
+            not_inspected=balance.not_inspected,
         )
         for session in self._sessions.values():
             for ref in [ref for ref in session.orders if ref[0] == close.run]:
                 del session.orders[ref]
-        peer = self._plc_peers.get(self._plc_of_run.pop(close.run, ""))
+        plc = self._plc_of_run.pop(close.run, "")
+        self._offer(plc, close.run, part, verdict.verdict_seq)
+
+        if facts is not None and close.limit is Reason.CHALLENGE_PART:
+            self._challenged(close.run, part, facts.plan_hash)
+
+    def _conclude(self, close: CloseRun) -> tuple[RunVerdict, Balance, Basis | None]:
+        """The verdict on the part, and what it rests on besides this run's records: for a
+        re-inspection everything that was said of the part until now, not only until it began."""
+        if self._store.terms(close.run).repair_of is None:
+            basis = None
+            if close.limit is not Reason.NONE:
+                basis = Basis(close.balance.ok, 0, close.limit)
+            return close.verdict, close.balance, basis
+        body = self._desk.body(close.run)
+        limit = close.limit if body.limit is Reason.NONE else body.limit
+        verdict = limited(body.verdict, limit, body.balance.nok)
+        return verdict, body.balance, basis_of(replace(body, limit=limit))
+
+    # -------------------------------------------------------------------------------- guard
+
+    def _watch_guard(self) -> None:
+        """Let a bypass end whose time is up."""
+        bypass = self._guard.bypass
+        clock = self._clock
+        if bypass is not None and self._guard.expired(
+            self._now_ns, clock.wall_ns(), clock.boot_id()
+        ):
+            self._store.add_bypass("expired", bypass)
+            self._store.add_event("bypass", f"the bypass of {bypass.person} has ended by itself")
+            self._guard.bypass = None
+
+    def _challenged(self, run: str, part: str, plan_hash: str) -> None:
+        """A part with known defects is through: were they found?"""
+        plan = self._store.plan(plan_hash)
+        if plan is None:
+            return
+        missed = missed_defects(plan, self._store.settled(run).entries)
+        self._store.add_challenge(run, part, plan_hash, missed)
+        self._guard.finished(plan, missed, self._now_ns)
+        if not missed:
+            self._log.info("challenge passed", part=part)
+            return
+        text = f"part {part} {self._guard.failed[plan.name]}: parts since the last one are in doubt"
+        self._store.add_event("challenge_failed", text, run)
+        self._log.error("challenge failed", part=part, missed=list(missed))
+        for other in self._ledger.open_runs:
+            if self._ledger.plan(other).name == plan.name:
+                self._do(RunLimited(other, Reason.CHALLENGE_FAILED))
+
+    # ------------------------------------------------------------------------------- people
+
+    def _person(self, peer: bytes, ask: m.Decide | m.Bypass | m.Unbypass) -> None:
+        answer = self._desk.handle(ask, self._now_ns)
+        for facts, verdict in answer.revised:
+            self._offer(facts.plc, facts.run, facts.part, verdict.verdict_seq)
+        if answer.bypass_changed:
+            self._guard.bypass = self._store.bypass_in_force()
+            if self._guard.bypass is not None:
+                for run in self._ledger.open_runs:
+                    self._do(Abandoned(run, Reason.BYPASSED))
+        self._out.append(("people", peer, answer.frame))
+
+    def _offer(self, plc: str, run: str, part: str, verdict_seq: int) -> None:
+        """Tell a PLC that there is a verdict to ask for."""
+        peer = self._plc_peers.get(plc)
         if peer is not None:
-            self._say(
-                "plc",
-                peer,
-                m.VerdictReady(run=close.run, part=part, verdict_seq=verdict.verdict_seq),
-            )
+            self._say("plc", peer, m.VerdictReady(run=run, part=part, verdict_seq=verdict_seq))
 
     # ------------------------------------------------------------------------------- frames
 
@@ -371,6 +561,9 @@ class Station:
             message = INCOMING[socket].decode(frame)
         except WireError as error:
             self._refuse_frame(socket, peer, error)
+            return
+        if text := self._impostor(peer, message):
+            self._refuse_impostor(socket, peer, getattr(message, "seq", 0), text)
             return
         match message:
             case m.Hello():
@@ -388,6 +581,10 @@ class Station:
             case m.GetVerdict():
                 self._plc_peers[message.plc] = peer
                 self._say("plc", peer, self._verdict(message))
+            case m.Decide() | m.Bypass() | m.Unbypass():
+                self._person(peer, message)
+            case m.Login():
+                self._say("people", peer, self._login(message))
             case _:
                 self._plc_peers[message.plc] = peer
                 self._request(peer, message)
@@ -413,8 +610,58 @@ class Station:
         )
         self._say(socket, peer, refusal)
 
+    def _impostor(self, peer: bytes, message: Any) -> str:
+        session = next((s for s in self._sessions.values() if s.peer == peer), None)
+        return why_impostor(message, self._sender, session.hello.edge if session else None)
+
+    def _refuse_impostor(self, socket: str, peer: bytes, seq: int, text: str) -> None:
+        """A key that speaks for somebody else: told, counted, and the first and every thousandth
+        time written down."""
+        who = self._sender.id if self._sender is not None else ""
+        count = self._impostures[who]
+        self._impostures[who] += 1
+        if count % 1000 == 0:
+            self._store.add_event("impostor", f"{text} ({count + 1} in all)" if count else text)
+            self._log.error("impostor refused", socket=socket, text=text)
+        fault = Fault.WRONG_KEY
+        if socket == "plc":
+            self._say(socket, peer, m.Refusal(seq=seq, fault=fault, text=text))
+        else:
+            self._say(socket, peer, m.Refused(fault=fault, text=text))
+
+    def _write_reports(self) -> None:
+        for kind, text in self._reports:
+            self._store.add_event(kind, text)
+        self._reports.clear()
+
     def _say(self, socket: str, peer: bytes, message: Any) -> None:
         self._out.append((socket, peer, OUTGOING[socket].encode(message)))
+
+    # -------------------------------------------------------------------------------- people
+
+    def _login(self, login: m.Login) -> m.LoggedIn | m.Declined:
+        """A token, or why there is none; either is on record."""
+        if self._people is None:
+            text = "nobody can log in here: the station's configuration names no people"
+            return m.Declined(request_id=login.request_id, fault=Fault.NOT_AUTHORISED, text=text)
+        try:
+            token = self._people.login(login.user, login.password, self._now_ns)
+            person = self._people.verify(token, self._now_ns)
+        except NotAuthorised as error:
+            late = isinstance(error, Throttled)
+            if not late:  # how many those are is limited by the waiting they bring
+                self._store.add_event("login_refused", f"{login.user}: {error}")
+            self._log.warning("login refused", user=login.user, text=str(error))
+            fault = Fault.TRY_LATER if late else Fault.NOT_AUTHORISED
+            return m.Declined(request_id=login.request_id, fault=fault, text=str(error))
+        self._store.add_event("login", f"{person.name} logged in")
+        return m.LoggedIn(
+            request_id=login.request_id,
+            user=person.name,
+            roles=tuple(sorted(person.roles)),
+            token=token,
+            valid_ms=VALID_NS // 1_000_000,
+        )
 
     # --------------------------------------------------------------------------------- edges
 
@@ -513,12 +760,19 @@ class Station:
     def _watch_edges(self) -> None:
         for edge, session in list(self._sessions.items()):
             silent = self._now_ns - session.last_seen_ns
-            if silent > self._edge_timeout_ns:
+            revoked = ("edge", session.peer) in self._cut
+            if silent > self._edge_timeout_ns or revoked:
                 del self._sessions[edge]
                 text = f"edge {edge} has been silent for {silent / SECOND_NS:.1f} s"
+                if revoked:
+                    text = f"the key of edge {edge} was revoked"
                 self._store.add_event("edge_lost", text)
                 self._log.warning("edge lost", edge=edge)
                 self._do(EdgeGone(edge))
+        for plc, peer in list(self._plc_peers.items()):
+            if ("plc", peer) in self._cut:
+                del self._plc_peers[plc]
+        self._cut.clear()
 
     def _results(self, peer: bytes, results: m.Results) -> None:
         session = self._session_of(peer, results.nonce)
@@ -573,7 +827,7 @@ class Station:
             return
         plan = self._ledger.plan(answer.run)
         expected = self._ledger.open_points(answer.run, answer.view)
-        entries, strangers = accept(answer, plan, self._released, expected)
+        entries, strangers = self._accept(answer, plan, expected)
         if strangers:
             text = f"edge {edge} answered for points nobody asked for: {', '.join(strangers[:5])}"
             self._store.add_event("orphan", text, answer.run)
@@ -615,11 +869,16 @@ class Station:
         self._store.add_event(kind, f"edge {edge}, record {seq}: {text}")
         self._log.warning("record quarantined", edge=edge, seq=seq, kind=kind, text=text)
 
-    def _put_evidence(self, peer: bytes, frame: bytes) -> tuple[bytes, m.Evidence | Exception]:
+    def _put_evidence(
+        self, peer: bytes, frame: bytes, sender: Allowed | None
+    ) -> tuple[bytes, m.Evidence | Exception]:
         """A picture into its folder, before and outside the transaction that says so: a slow disk
         for pictures must not hold up results."""
         try:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
+            if text := why_impostor(evidence, sender, None):
+                self._sender = sender
+                return peer, NotAuthorised(text)
             self._evidence.put(evidence.sha256, evidence.data)
         except (WireError, StoreError) as error:
             return peer, error
@@ -628,6 +887,8 @@ class Station:
     def _record_evidence(self, peer: bytes, picture: m.Evidence | Exception) -> None:
         if isinstance(picture, WireError):
             self._refuse_frame("evidence", peer, picture)
+        elif isinstance(picture, NotAuthorised):
+            self._refuse_impostor("evidence", peer, 0, str(picture))
         elif isinstance(picture, m.Evidence):
             self._store.add_evidence(
                 picture.sha256, picture.edge, picture.media_type, len(picture.data)
@@ -641,7 +902,7 @@ class Station:
 
     def _status(self, beat: m.Heartbeat, last_seq: int) -> m.Status:
         self._heartbeat += 1
-        fault, text = self.not_ready()
+        fault, text = self._why_not_ready()
         return m.Status(
             counter=beat.counter,
             heartbeat=self._heartbeat,
@@ -649,7 +910,12 @@ class Station:
             fault=fault,
             text=text,
             last_seq=last_seq,
+            service_level=service_level(fault, degraded=self._catching_up()),
         )
+
+    def _catching_up(self) -> bool:
+        """Whether an edge is still handing in its backlog: nothing is ordered from it so long."""
+        return any(not session.drained for session in self._sessions.values())
 
     def _request(self, peer: bytes, request: m.Begin | m.TriggerView | m.End | m.Ack) -> None:
         """A request that changes something: the same number gets the same answer, for ever."""
@@ -703,15 +969,30 @@ class Station:
         if already is not None:
             text = f"part {begin.part} already has the open run {already}"
             return m.Refusal(seq=begin.seq, fault=Fault.RUN_OPEN, text=text, run=already)
-        for earlier in [r for r, plc in self._plc_of_run.items() if plc == begin.plc]:
+        covers = self._covered(begin, plan)
+        if isinstance(covers, m.Refusal):
+            return covers
+        for before in [r for r, plc in self._plc_of_run.items() if plc == begin.plc]:
             # The part before this one no longer stands there: no more pictures of it.
-            self._store.add_trigger(earlier, ALL_VIEWS)
-            self._do(RunStopped(earlier, part_left=True))
+            self._store.add_trigger(before, ALL_VIEWS)
+            self._do(RunStopped(before, part_left=True))
+        earlier = None if begin.repair_of is UNSET else begin.repair_of
+        taken: tuple[Entry, ...] = ()
+        if earlier is not None and covers is not None:
+            taken = carried(plan, self._desk.history(earlier).looks, covers)
+        limit = self._guard.limit(plan, begin.part, self._now_ns)
         run = secrets.token_hex(8)
         deadline = self._now_ns + plan.deadline_ms * 1_000_000
         self._store.add_run(run, begin.part, plan, begin.plc, deadline)
+        lasting = limit if limit in LASTING else Reason.NONE
+        if plan.is_challenge(begin.part):
+            lasting = Reason.CHALLENGE_PART  # also while the line is bypassed
+        terms = Terms(earlier, covers, lasting)
+        if terms != Terms():
+            self._store.add_terms(run, terms)
         self._plc_of_run[run] = begin.plc
-        self._do(RunOpened(run, begin.part, plan, deadline))
+        self._do(RunOpened(run, begin.part, plan, deadline, taken, limit))
+        views = [v.id for v in plan.views if covers and covers & _ids(plan, v.id)]
         return m.Begun(
             seq=begin.seq,
             run=run,
@@ -720,7 +1001,42 @@ class Station:
             plan_hash=plan.hash,
             planned=len(plan.points),
             deadline_ms=plan.deadline_ms,
+            repair_of=begin.repair_of,
+            covered=UNSET if covers is None else len(covers),
+            views=UNSET if covers is None else tuple(views),
         )
+
+    def _covered(self, begin: m.Begin, plan: Plan) -> frozenset[str] | m.Refusal | None:
+        """The points a re-inspection looks at, None for a whole run. It goes on only from the
+        part's latest run, of the very same plan, whose record holds: what it does not look at must
+        be known as surely as what it does."""
+        if begin.repair_of is UNSET:
+            if begin.points is UNSET:
+                return None
+            why = "points go with repair_of, the run they were inspected in before"
+        else:
+            earlier = begin.repair_of
+            facts = self._store.run_facts(earlier)
+            if facts is None or facts.part != begin.part:
+                why = f"there is no run {earlier} of part {begin.part}"
+            elif self._store.latest_run(begin.part) != earlier:
+                why = f"run {earlier} is not the latest of part {begin.part}"
+            elif facts.plan_hash != plan.hash:
+                why = f"run {earlier} was of another version of the plan"
+            elif self._store.terms(earlier).limit in LASTING:
+                why = f"run {earlier} was not guarded by a challenge"
+            elif not (before := self._desk.history(earlier)).intact:
+                why = f"the record of run {earlier} was changed"
+            else:
+                points = not_ok(plan, before.looks) if begin.points is UNSET else begin.points
+                strange = set(points) - {point.id for point in plan.points}
+                if points and not strange:
+                    return frozenset(points)
+                why = f"every point of run {earlier} is OK"
+                if strange:
+                    why = f"the plan has no point {min(strange)}"
+        text = f"{why}: begin a whole run"[:500]
+        return m.Refusal(seq=begin.seq, fault=Fault.NOT_REINSPECTABLE, text=text)
 
     def _refusal(self, seq: int, refuse: Refuse) -> m.Refusal:
         return m.Refusal(seq=seq, fault=refuse.fault, text=refuse.text, run=refuse.run)
@@ -735,9 +1051,12 @@ class Station:
         if not self._ledger.is_open(request.run):
             return self._no_run(request.seq, request.run)
         plan = self._ledger.plan(request.run)
+        known = any(view.id == request.view for view in plan.views)
+        if known and not self._ledger.needs(request.run, request.view):
+            text = f"no point of view {request.view} is looked at in this run"
+            return m.Refusal(seq=request.seq, fault=Fault.UNKNOWN_VIEW, text=text, run=request.run)
         first = (
-            any(view.id == request.view for view in plan.views)
-            and self._ledger.view_state(request.run, request.view) is ViewState.UNTRIGGERED
+            known and self._ledger.view_state(request.run, request.view) is ViewState.UNTRIGGERED
         )
         if first:
             self._store.add_trigger(request.run, request.view)
@@ -780,6 +1099,9 @@ class Station:
         stored = self._store.latest_verdict(facts.run)
         balance = self._ledger.balance(facts.run) if stored is None else stored.balance
         verdict = None if stored is None else stored.verdict
+        basis = None if stored is None else self._store.basis(stored.verdict_seq)
+        if basis is None:
+            basis = Basis(balance.ok, 0)
         return m.PartVerdict(
             seq=request.seq,
             run=facts.run,
@@ -797,6 +1119,9 @@ class Station:
             points_review=balance.review,
             points_not_inspected=balance.not_inspected,
             points_open=balance.open,
+            ok_by_machine=basis.ok_by_machine,
+            ok_by_person=basis.ok_by_person,
+            held_because=basis.limit,
         )
 
     def _acknowledge(self, ack: m.Ack) -> m.Acknowledged | m.Refusal:
@@ -809,3 +1134,7 @@ class Station:
             return m.Refusal(seq=ack.seq, fault=Fault.STALE_VERDICT, text=text, run=ack.run)
         self._store.acknowledge(ack.verdict_seq, ack.plc)
         return m.Acknowledged(seq=ack.seq, run=ack.run, verdict_seq=ack.verdict_seq)
+
+
+def _ids(plan: Plan, view: str) -> frozenset[str]:
+    return frozenset(point.id for point in plan.points_of(view))

@@ -28,6 +28,8 @@ def open_for_writing(path: Path) -> sa.Engine:
             raise sqlite3.OperationalError(f"journal mode is {mode}, not wal")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What a reader has let grow is given back once it has gone.
+        connection.execute("PRAGMA journal_size_limit=16777216")
         return connection
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=StaticPool)
@@ -41,13 +43,15 @@ def open_for_writing(path: Path) -> sa.Engine:
     return engine
 
 
-def open_for_reading(path: Path) -> sa.Engine:
+def open_for_reading(path: Path, *, closed: bool = False) -> sa.Engine:
     """An engine whose connections cannot write, opened and closed with each use, so that no
-    reader holds up the truncation of the write-ahead log."""
+    reader holds up the truncation of the write-ahead log. A file of a ``closed`` period never
+    changes: it is read without any lock, also from a folder that cannot be written."""
 
     def connect() -> sqlite3.Connection:
+        how = "mode=ro&immutable=1" if closed else "mode=ro"
         connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None
+            f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None
         )
         connection.execute("PRAGMA busy_timeout=2000")
         connection.execute("PRAGMA query_only=ON")
@@ -61,6 +65,13 @@ def open_for_reading(path: Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def insert_into(table: sa.Table) -> str:
+    """The statement that writes a row of all columns, for the driver."""
+    names = ", ".join(column.name for column in table.columns)
+    marks = ", ".join("?" * len(table.columns))
+    return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608  our own names
 
 
 def rows(connection: sa.Connection, statement: sa.Executable) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""What everybody but the station sees of the store: read-only, one snapshot a call.
+"""What everybody but the station sees of the store: read-only, one snapshot of each file a call.
+
+A store has one file a period (`inspection.store.periods`), and a `Reader` shows them as one: of a
+run that goes on in a later file, only what that one says.
 
 A page asks every few seconds, and a shift has 1.5 million results. So totals come from the verdicts
 (one row a run) and, for runs that have none yet, from their own results; points are found through
@@ -8,7 +11,9 @@ the index of those that are not OK.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +28,7 @@ from inspection.messages import Reason, RunVerdict, Severity, Verdict, ViewResul
 from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import open_for_reading
+from inspection.store.periods import closed_periods, next_file
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -144,6 +150,14 @@ class Production:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """A run against its plan: law 1, and the ids of planned points that nothing is on record of."""
+
+    balance: Balance
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """Something a person should know of."""
 
@@ -169,6 +183,17 @@ def _rank(result: Any) -> sa.ColumnElement[int]:
         (result.c.verdict == Verdict.OK.value, 3),
         else_=4,
     )
+
+
+def _rank_of(verdict: str, reason: int) -> int:
+    """`_rank` of one row."""
+    if verdict == Verdict.NOK.value:
+        return 0
+    if verdict == Verdict.REVIEW.value:
+        return 1
+    if reason == int(Reason.RECORD_CONFLICT):
+        return 2
+    return 3 if verdict == Verdict.OK.value else 4
 
 
 def _counts() -> sa.ColumnElement[bool]:
@@ -202,6 +227,32 @@ def _without_verdict() -> sa.ColumnElement[bool]:
     return ~sa.exists().where(schema.verdict.c.run_id == schema.run.c.run_id)
 
 
+@dataclass(frozen=True, slots=True)
+class _Period:
+    """One file of a store. ``gone_on`` are runs in it that a later one tells of, ``copied``
+    are those that it tells of in an earlier one's place."""
+
+    path: Path
+    rows: Callable[..., list[list[Any]]]
+    gone_on: tuple[str, ...] = ()
+    copied: frozenset[str] = frozenset()
+
+    def counts(self, run_id: Any) -> list[sa.ColumnElement[bool]]:
+        """The condition, if any, that leaves out what a later period tells."""
+        return [run_id.not_in(self.gone_on)] if self.gone_on else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is remembered of a closed period."""
+
+    rows: Callable[..., list[list[Any]]]
+    begun_ns: int
+    carried: frozenset[str]
+    runs: frozenset[str]
+    parts: frozenset[str]
+
+
 class Reader:
     """The store of one station, opened afresh for each question.
 
@@ -211,15 +262,90 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = open_for_reading(path)
+        self._planned: dict[str, tuple[str, ...]] = {}
+        self._past: dict[Path, _Past] = {}
 
     def _rows(self, *statements: sa.Executable) -> list[list[Any]]:
-        if not self.path.exists():
+        """Rows of the period that is open."""
+        if not self._is_there():
             raise StoreError(f"{self.path}: there is no store (any more): start the station first")
+        return self._ask(self.path, self._engine, statements)
+
+    def _is_there(self) -> bool:
+        """Whether there is an open period; for a moment of each turn there is none by its name."""
+        for _ in range(20):
+            if self.path.exists():
+                return True
+            if not next_file(self.path).exists():
+                break
+            time.sleep(0.01)
+        return self.path.exists()
+
+    @staticmethod
+    def _ask(path: Path, engine: sa.Engine, statements: Sequence[sa.Executable]) -> list[list[Any]]:
         try:
-            with self._engine.connect() as connection:
+            with engine.connect() as connection:
                 return [list(connection.execute(statement)) for statement in statements]
         except DBAPIError as error:
-            raise StoreError(f"{self.path}: cannot be read: {error.orig}") from None
+            raise StoreError(f"{path}: cannot be read: {error.orig}") from None
+
+    def _periods(self, *, since_ns: int = 0) -> Iterator[_Period]:
+        """The open period and those before it, the newest first, back to the one in which a moment
+        lies."""
+        files = closed_periods(self.path)
+        if not files:
+            yield _Period(self.path, self._rows)
+            return
+        (begins,), carried = self._rows(
+            sa.select(schema.period.c.begun_ns), sa.select(schema.carried.c.run_id)
+        )
+        gone_on = {row.run_id for row in carried}
+        yield _Period(self.path, self._rows, (), frozenset(gone_on))
+        begun_ns = begins.begun_ns
+        for path in reversed(files):
+            if begun_ns <= since_ns:
+                return
+            past = self._past_of(path)
+            yield _Period(path, past.rows, tuple(sorted(gone_on & past.runs)), past.carried)
+            begun_ns = past.begun_ns
+            gone_on |= past.carried
+
+    def _past_of(self, path: Path) -> _Past:
+        """A closed period, with what is asked of it again and again and never changes."""
+        past = self._past.get(path)
+        if past is None:
+            engine = open_for_reading(path, closed=True)
+
+            def rows(*statements: sa.Executable) -> list[list[Any]]:
+                return self._ask(path, engine, statements)
+
+            (begins,), carried, runs = rows(
+                sa.select(schema.period.c.begun_ns),
+                sa.select(schema.carried.c.run_id),
+                sa.select(schema.run.c.run_id, schema.run.c.part_id),
+            )
+            past = self._past[path] = _Past(
+                rows=rows,
+                begun_ns=begins.begun_ns,
+                carried=frozenset(row.run_id for row in carried),
+                runs=frozenset(row.run_id for row in runs),
+                parts=frozenset(row.part_id for row in runs),
+            )
+        return past
+
+    def _homes(self, runs: Collection[str]) -> Iterator[tuple[_Period, list[str]]]:
+        """Where some runs are: each period with those of them that it has and that count there."""
+        left = set(runs)
+        for period in self._periods():
+            if not left:
+                return
+            (found,) = period.rows(
+                sa.select(schema.run.c.run_id).where(schema.run.c.run_id.in_(left))
+            )
+            here = sorted({row.run_id for row in found} - set(period.gone_on))
+            if here:
+                yield period, here
+                left -= set(here)
 
     def station(self) -> str:
         """The station whose records these are."""
@@ -257,82 +383,94 @@ class Reader:
             (schema.acknowledgement.c.acknowledged_ns, schema.acknowledgement.c.verdict_seq),
             (schema.event.c.happened_ns, schema.event.c.number),
         )
-        found = self._rows(
-            *(sa.select(when).order_by(order.desc()).limit(1) for when, order in newest)
-        )
-        return max((int(row[0]) for rows in found for row in rows), default=None)
+        for period in self._periods():
+            found = period.rows(
+                *(sa.select(when).order_by(order.desc()).limit(1) for when, order in newest)
+            )
+            latest = max((int(row[0]) for rows in found for row in rows), default=None)
+            if latest is not None:
+                return latest
+        return None
 
     def production(self, *, since_ns: int = 0) -> Production:
         """Balances and parts of all runs begun since a time."""
-        run, verdict = schema.run, schema.verdict
-        another = run.alias("another")
-        same_part = another.c.part_id == run.c.part_id
-        runs = (
-            sa.select(
-                run.c.run_id,
-                run.c.planned,
-                verdict.c.verdict,
-                verdict.c.ok,
-                verdict.c.nok,
-                verdict.c.review,
-                verdict.c.not_inspected,
-                (~sa.exists().where(same_part, another.c.number > run.c.number)).label("latest"),
-                (~sa.exists().where(same_part, another.c.number < run.c.number)).label("first"),
+        run, verdict, result = schema.run, schema.verdict, schema.result
+        rows: list[Any] = []
+        settled: Counter[str] = Counter()
+        for period in self._periods(since_ns=since_ns):
+            wanted = (run.c.begun_ns >= since_ns, *period.counts(run.c.run_id))
+            runs, counted = period.rows(
+                sa.select(
+                    run.c.number,
+                    run.c.part_id,
+                    run.c.planned,
+                    verdict.c.verdict,
+                    verdict.c.ok,
+                    verdict.c.nok,
+                    verdict.c.review,
+                    verdict.c.not_inspected,
+                )
+                .select_from(run.outerjoin(verdict, verdict.c.verdict_seq == _verdict_of_run()))
+                .where(*wanted),
+                sa.select(result.c.verdict, sa.func.count().label("points"))
+                .where(
+                    result.c.run_id.in_(sa.select(run.c.run_id).where(*wanted, _without_verdict())),
+                    _counts(),
+                )
+                .group_by(result.c.verdict),
             )
-            .select_from(run.outerjoin(verdict, verdict.c.verdict_seq == _verdict_of_run()))
-            .where(run.c.begun_ns >= since_ns)
-            .cte("runs")
-        )
-
-        def total(value: Any) -> sa.ColumnElement[int]:
-            return sa.func.coalesce(sa.func.sum(value), 0)
-
-        def number(*conditions: Any) -> sa.ColumnElement[int]:
-            return total(sa.case((sa.and_(*conditions), 1), else_=0))
-
-        said = runs.c.verdict
-        is_open = said.is_(None)
-        result = schema.result
-        (sums,), settled = self._rows(
-            sa.select(
-                sa.func.count().label("runs"),
-                number(is_open).label("open_runs"),
-                total(sa.case((is_open, 0), else_=runs.c.planned)).label("closed_planned"),
-                total(sa.case((is_open, runs.c.planned), else_=0)).label("open_planned"),
-                total(runs.c.ok).label("ok"),
-                total(runs.c.nok).label("nok"),
-                total(runs.c.review).label("review"),
-                total(runs.c.not_inspected).label("not_inspected"),
-                number(runs.c.latest, said == RunVerdict.OK.value).label("parts_ok"),
-                number(runs.c.latest, said == RunVerdict.NOK.value).label("parts_nok"),
-                number(runs.c.latest, said == RunVerdict.HOLD.value).label("parts_hold"),
-                number(runs.c.latest, is_open).label("parts_open"),
-                number(runs.c.first, said.is_not(None)).label("first_runs"),
-                number(runs.c.first, said == RunVerdict.OK.value).label("first_ok"),
-            ),
-            sa.select(result.c.verdict, sa.func.count())
-            .where(
-                result.c.run_id.in_(
-                    sa.select(run.c.run_id).where(run.c.begun_ns >= since_ns, _without_verdict())
-                ),
-                _counts(),
-            )
-            .group_by(result.c.verdict),
-        )
+            rows += runs
+            for row in counted:
+                settled[row.verdict] += row.points
+        closed = [row for row in rows if row.verdict is not None]
+        still = [row for row in rows if row.verdict is None]
+        latest: dict[str, Any] = {}
+        first: dict[str, Any] = {}
+        for row in sorted(rows, key=lambda row: row.number):
+            latest[row.part_id] = row
+            first.setdefault(row.part_id, row)
+        said = Counter(row.verdict for row in latest.values())
+        # Later runs of a part are all in ``rows``, earlier ones may not be.
+        before = self._parts_before(since_ns, set(first))
+        opened = [row for part, row in first.items() if part not in before and row.verdict]
         return Production(
-            runs=sums.runs,
-            open_runs=sums.open_runs,
+            runs=len(rows),
+            open_runs=len(still),
             closed=Balance(
-                sums.closed_planned, sums.ok, sums.nok, sums.review, sums.not_inspected, open=0
+                sum(row.planned for row in closed),
+                sum(row.ok for row in closed),
+                sum(row.nok for row in closed),
+                sum(row.review for row in closed),
+                sum(row.not_inspected for row in closed),
+                open=0,
             ),
-            open=_open_balance(sums.open_planned, dict(tuple(row) for row in settled)),
-            parts_ok=sums.parts_ok,
-            parts_nok=sums.parts_nok,
-            parts_hold=sums.parts_hold,
-            parts_open=sums.parts_open,
-            first_runs=sums.first_runs,
-            first_ok=sums.first_ok,
+            open=_open_balance(sum(row.planned for row in still), settled),
+            parts_ok=said[RunVerdict.OK.value],
+            parts_nok=said[RunVerdict.NOK.value],
+            parts_hold=said[RunVerdict.HOLD.value],
+            parts_open=said[None],
+            first_runs=len(opened),
+            first_ok=sum(row.verdict == RunVerdict.OK.value for row in opened),
         )
+
+    def _parts_before(self, since_ns: int, parts: set[str]) -> set[str]:
+        """Those of some parts that had a run before a moment."""
+        if since_ns <= 0 or not parts:
+            return set()
+        run = schema.run
+        earlier = sa.select(run.c.part_id).where(run.c.begun_ns < since_ns).distinct()
+        found = {row.part_id for row in self._rows(earlier)[0]}
+        files = closed_periods(self.path)
+        if not files:
+            return found & parts
+        ((begins,),) = self._rows(sa.select(schema.period.c.begun_ns))
+        ended_ns = begins.begun_ns
+        for path in reversed(files):
+            past = self._past_of(path)
+            over = ended_ns <= since_ns
+            found |= past.parts if over else {row.part_id for row in past.rows(earlier)[0]}
+            ended_ns = past.begun_ns
+        return found & parts
 
     def totals(self, *, since_ns: int = 0) -> Balance:
         """Law 1 over all runs begun since a time, closed and open."""
@@ -342,6 +480,22 @@ class Reader:
         self, *, limit: int | None = None, since_ns: int = 0, part: str | None = None
     ) -> list[RunRow]:
         """Runs begun since a time, newest first."""
+        found: list[tuple[int, RunRow]] = []
+        native = 0
+        for period in self._periods(since_ns=since_ns):
+            numbered = self._runs_of(period, limit=limit, since_ns=since_ns, part=part)
+            found += numbered
+            native += sum(row.run not in period.copied for _, row in numbered)
+            # A run that was copied is older than some of an earlier period; the others are not.
+            if limit is not None and native >= limit:
+                break
+        found.sort(key=lambda numbered: -numbered[0])
+        return [row for _, row in found[:limit]]
+
+    def _runs_of(
+        self, period: _Period, *, limit: int | None, since_ns: int, part: str | None
+    ) -> list[tuple[int, RunRow]]:
+        """(number, run) of one period, newest first."""
         run, verdict, ack, result = (
             schema.run,
             schema.verdict,
@@ -349,12 +503,14 @@ class Reader:
             schema.result,
         )
         chosen = sa.select(run.c.number).where(run.c.begun_ns >= since_ns)
+        chosen = chosen.where(*period.counts(run.c.run_id))
         if part is not None:
             chosen = chosen.where(run.c.part_id == part)
         numbers = sa.select(chosen.order_by(run.c.number.desc()).limit(limit).subquery().c.number)
         taken = sa.exists().where(ack.c.verdict_seq == verdict.c.verdict_seq)
-        runs, counted = self._rows(
+        runs, counted = period.rows(
             sa.select(
+                run.c.number,
                 run.c.run_id,
                 run.c.part_id,
                 run.c.plan_hash,
@@ -383,27 +539,80 @@ class Reader:
         settled: dict[str, dict[str, int]] = {}
         for row in counted:
             settled.setdefault(row.run_id, {})[row.verdict] = row.points
-        return [
-            RunRow(
-                run=row.run_id,
-                part=row.part_id,
-                plan=row.name,
-                plan_hash=row.plan_hash,
-                begun_ns=row.begun_ns,
-                closed_ns=row.formed_ns,
-                verdict=None if row.verdict is None else self._known(RunVerdict, row.verdict),
-                verdict_seq=row.verdict_seq,
-                acknowledged=bool(row.taken),
-                balance=(
-                    _open_balance(row.run_planned, settled.get(row.run_id, {}))
-                    if row.verdict is None
-                    else Balance(
-                        row.run_planned, row.ok, row.nok, row.review, row.not_inspected, open=0
-                    )
-                ),
+        return [(row.number, self._run_row(row, settled.get(row.run_id, {}))) for row in runs]
+
+    def _run_row(self, row: Any, settled: dict[str, int]) -> RunRow:
+        return RunRow(
+            run=row.run_id,
+            part=row.part_id,
+            plan=row.name,
+            plan_hash=row.plan_hash,
+            begun_ns=row.begun_ns,
+            closed_ns=row.formed_ns,
+            verdict=None if row.verdict is None else self._known(RunVerdict, row.verdict),
+            verdict_seq=row.verdict_seq,
+            acknowledged=bool(row.taken),
+            balance=(
+                _open_balance(row.run_planned, settled)
+                if row.verdict is None
+                else Balance(
+                    row.run_planned, row.ok, row.nok, row.review, row.not_inspected, open=0
+                )
+            ),
+        )
+
+    def coverage(self, run: str) -> Coverage | None:
+        """A run against its plan, counted from its results and from no verdict; None where there
+        is no such run."""
+        result = schema.result
+        in_time = sa.and_(result.c.run_id == run, result.c.late == sa.false())
+
+        def number(verdict: Verdict) -> sa.ColumnElement[int]:
+            says = sa.case((result.c.verdict == verdict.value, 1), else_=0)
+            return sa.func.coalesce(sa.func.sum(says), 0).label(verdict.value)
+
+        home = next((period for period, _ in self._homes([run])), None)
+        if home is None:
+            return None
+        facts, (counted,) = home.rows(
+            sa.select(schema.run.c.plan_hash, schema.run.c.planned).where(
+                schema.run.c.run_id == run
+            ),
+            sa.select(
+                sa.func.count().label("rows"),
+                sa.func.count(sa.distinct(result.c.point_id)).label("points"),
+                *(number(verdict) for verdict in Verdict),
+            ).where(in_time),
+        )
+        planned = facts[0].planned
+        if counted.rows == counted.points == planned:
+            # Each point once, as almost always: SQLite has counted already.
+            tally = {verdict.value: getattr(counted, verdict.value) for verdict in Verdict}
+            return Coverage(_open_balance(planned, tally), ())
+        (rows,) = home.rows(
+            sa.select(result.c.point_id, result.c.verdict, result.c.reason, result.c.record).where(
+                in_time
             )
-            for row in runs
-        ]
+        )
+        best: dict[str, tuple[int, int, str]] = {}
+        for point, verdict, reason, record in rows:
+            entry = (_rank_of(verdict, reason), record, verdict)
+            if point not in best or entry < best[point]:
+                best[point] = entry
+        names = self._points_planned(facts[0].plan_hash)
+        tally = Counter(verdict for _, _, verdict in best.values())
+        return Coverage(
+            _open_balance(planned, tally), tuple(point for point in names if point not in best)
+        )
+
+    def _points_planned(self, plan_hash: str) -> tuple[str, ...]:
+        """The ids a plan asks for, read once: what a hash names does not change."""
+        if plan_hash not in self._planned:
+            plan = self.plan(plan_hash)
+            if plan is None:
+                raise StoreError(f"{self.path}: plan {plan_hash[:12]} is not on record")
+            self._planned[plan_hash] = tuple(point.id for point in plan.points)
+        return self._planned[plan_hash]
 
     def points(
         self,
@@ -424,29 +633,42 @@ class Reader:
         if run is not None:
             query = query.where(result.c.run_id == run)
         query = query.order_by(schema.run.c.number.desc(), result.c.point_id, result.c.attempt)
-        (rows,) = self._rows(query.limit(limit))
-        return [self._point(row) for row in rows]
+        found: list[Any] = []
+        native = 0
+        for period in self._periods():
+            (rows,) = period.rows(query.where(*period.counts(result.c.run_id)).limit(limit))
+            found += rows
+            native += sum(row.run_id not in period.copied for row in rows)
+            if (limit is not None and native >= limit) or (run is not None and rows):
+                break
+        found.sort(key=lambda row: -row.number)
+        return [self._point(row) for row in found[:limit]]
 
     def points_at(self, places: Collection[tuple[str, str]]) -> list[PointRow]:
         """The entry that counts for each of a few points, (run, point) each, in no order."""
         result = schema.result
-        (rows,) = self._rows(
-            self._result_query().where(
-                result.c.run_id.in_({run for run, _ in places}),
-                result.c.point_id.in_({point for _, point in places}),
-                _counts(),
+        found = []
+        for period, runs in self._homes({run for run, _ in places}):
+            (rows,) = period.rows(
+                self._result_query().where(
+                    result.c.run_id.in_(runs),
+                    result.c.point_id.in_({point for _, point in places}),
+                    _counts(),
+                )
             )
-        )
-        return [self._point(row) for row in rows if (row.run_id, row.point_id) in places]
+            found += [self._point(row) for row in rows if (row.run_id, row.point_id) in places]
+        return found
 
     def records(self, run: str) -> list[RecordRow]:
         """Every record of a run, late ones too, in the order in which they came."""
         record = schema.record
-        (rows,) = self._rows(
-            sa.select(record.c.number, record.c.raw, record.c.received_ns, record.c.late)
-            .where(record.c.run_id == run)
-            .order_by(record.c.number)
-        )
+        rows: list[Any] = []
+        for home, _ in self._homes([run]):
+            (rows,) = home.rows(
+                sa.select(record.c.number, record.c.raw, record.c.received_ns, record.c.late)
+                .where(record.c.run_id == run)
+                .order_by(record.c.number)
+            )
         found = []
         for row in rows:
             try:
@@ -461,19 +683,24 @@ class Reader:
         """Every NOK and REVIEW point of these runs, in no order."""
         result = schema.result
         # One question a verdict: for two at once SQLite reads whole runs instead of the index.
-        found = self._rows(
-            *(
-                sa.select(
-                    result.c.run_id, result.c.point_id, result.c.verdict, result.c.class_severity
-                ).where(
-                    result.c.run_id.in_(runs),
-                    result.c.verdict == verdict.value,
-                    _NOT_OK,
-                    _counts(),
+        found: list[list[Any]] = []
+        for period, here in self._homes(runs):
+            found += period.rows(
+                *(
+                    sa.select(
+                        result.c.run_id,
+                        result.c.point_id,
+                        result.c.verdict,
+                        result.c.class_severity,
+                    ).where(
+                        result.c.run_id.in_(here),
+                        result.c.verdict == verdict.value,
+                        _NOT_OK,
+                        _counts(),
+                    )
+                    for verdict in (Verdict.NOK, Verdict.REVIEW)
                 )
-                for verdict in (Verdict.NOK, Verdict.REVIEW)
             )
-        )
         return [
             Suspect(
                 row.run_id,
@@ -489,27 +716,31 @@ class Reader:
         """What is NOT_INSPECTED in these runs, by run, view and reason."""
         result = schema.result
         detail = sa.func.nullif(result.c.detail, "")
-        (rows,) = self._rows(
-            sa.select(
-                result.c.run_id,
-                result.c.view_id,
-                result.c.reason,
-                sa.func.count().label("points"),
-                sa.func.min(result.c.point_id).label("first"),
-                sa.func.max(result.c.point_id).label("last"),
-                sa.func.coalesce(sa.func.min(detail), "").label("detail"),
-                sa.func.count(sa.distinct(detail)).label("details"),
-                sa.func.min(result.c.evidence).label("evidence"),
+        rows: list[Any] = []
+        for period, here in self._homes(runs):
+            (found,) = period.rows(
+                sa.select(
+                    result.c.run_id,
+                    result.c.view_id,
+                    result.c.reason,
+                    sa.func.count().label("points"),
+                    sa.func.min(result.c.point_id).label("first"),
+                    sa.func.max(result.c.point_id).label("last"),
+                    sa.func.coalesce(sa.func.min(detail), "").label("detail"),
+                    sa.func.count(sa.distinct(detail)).label("details"),
+                    sa.func.min(result.c.evidence).label("evidence"),
+                )
+                .where(
+                    result.c.run_id.in_(here),
+                    result.c.verdict == Verdict.NOT_INSPECTED.value,
+                    _NOT_OK,
+                    _counts(),
+                )
+                .group_by(result.c.run_id, result.c.view_id, result.c.reason)
+                .order_by(result.c.run_id, result.c.view_id, result.c.reason)
             )
-            .where(
-                result.c.run_id.in_(runs),
-                result.c.verdict == Verdict.NOT_INSPECTED.value,
-                _NOT_OK,
-                _counts(),
-            )
-            .group_by(result.c.run_id, result.c.view_id, result.c.reason)
-            .order_by(result.c.run_id, result.c.view_id, result.c.reason)
-        )
+            rows += found
+        rows.sort(key=lambda row: (row.run_id, row.view_id, row.reason))
         return [
             Absence(
                 run=row.run_id,
@@ -528,26 +759,27 @@ class Reader:
     def absent_points(self, absence: Absence, *, limit: int) -> list[str]:
         """The ids of an absence's points, sorted."""
         result = schema.result
-        (rows,) = self._rows(
-            sa.select(result.c.point_id)
-            .where(
-                result.c.run_id == absence.run,
-                result.c.view_id == absence.view,
-                result.c.reason == int(absence.reason),
-                result.c.verdict == Verdict.NOT_INSPECTED.value,
-                _NOT_OK,
-                _counts(),
+        rows: list[Any] = []
+        for home, _ in self._homes([absence.run]):
+            (rows,) = home.rows(
+                sa.select(result.c.point_id)
+                .where(
+                    result.c.run_id == absence.run,
+                    result.c.view_id == absence.view,
+                    result.c.reason == int(absence.reason),
+                    result.c.verdict == Verdict.NOT_INSPECTED.value,
+                    _NOT_OK,
+                    _counts(),
+                )
+                .order_by(result.c.point_id)
+                .limit(limit)
             )
-            .order_by(result.c.point_id)
-            .limit(limit)
-        )
         return [str(row.point_id) for row in rows]
 
     def plan(self, plan_hash: str) -> Plan | None:
         """A plan that some run was opened with."""
-        (rows,) = self._rows(
-            sa.select(schema.plan.c.document).where(schema.plan.c.plan_hash == plan_hash)
-        )
+        wanted = sa.select(schema.plan.c.document).where(schema.plan.c.plan_hash == plan_hash)
+        rows = next((found for p in self._periods() if (found := p.rows(wanted)[0])), [])
         try:
             return decode_plan(rows[0].document) if rows else None
         except PlanError as error:
@@ -556,18 +788,34 @@ class Reader:
     def events(self, *, limit: int = 50) -> list[EventRow]:
         """The newest events."""
         event = schema.event
-        (rows,) = self._rows(
-            sa.select(event.c.happened_ns, event.c.kind, event.c.run_id, event.c.text)
-            .order_by(event.c.number.desc())
-            .limit(limit)
-        )
-        return [EventRow(*row) for row in rows]
+        found: list[EventRow] = []
+        for period in self._periods():
+            (rows,) = period.rows(
+                sa.select(event.c.happened_ns, event.c.kind, event.c.run_id, event.c.text)
+                .order_by(event.c.number.desc())
+                .limit(limit - len(found))
+            )
+            found += [EventRow(*row) for row in rows]
+            if len(found) >= limit:
+                break
+        return found
 
     def counts(self) -> dict[str, int]:
-        """How many rows each table has."""
-        tables = schema.metadata.sorted_tables
-        found = self._rows(*(sa.select(sa.func.count()).select_from(table) for table in tables))
-        return {table.name: int(rows[0][0]) for table, rows in zip(tables, found, strict=True)}
+        """How many rows each table has, over all periods; a row that was copied counts once."""
+        total: Counter[str] = Counter()
+        for period in self._periods():
+            tables = schema.metadata.sorted_tables
+            found = period.rows(
+                *(
+                    sa.select(sa.func.count())
+                    .select_from(table)
+                    .where(*(period.counts(table.c.run_id) if table in schema.OF_RUNS else ()))
+                    for table in tables
+                )
+            )
+            for table, rows in zip(tables, found, strict=True):
+                total[table.name] += int(rows[0][0])
+        return dict(total)
 
     # --------------------------------------------------------------------------------- rows
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -250,6 +250,132 @@ event = sa.Table(
 )
 """What a person should know of: starts, refusals, lost edges, late defects, damage."""
 
+period = sa.Table(
+    "period",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("begun_ns", sa.BigInteger, nullable=False),
+    sa.Column("verdict_seq", sa.Integer, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
+)
+"""The one row that says which of a station's files this is, and from where its verdicts go on: the
+number and the seal of the last verdict before it (0 and empty in the first)."""
+
+carried = sa.Table(
+    "carried",
+    metadata,
+    sa.Column("run_id", _ID, primary_key=True),
+    _station(),
+    sa.Column("period", sa.Integer, nullable=False),
+    sa.Column("carried_ns", sa.BigInteger, nullable=False),
+)
+"""Runs of the period before that were copied here whole, because they were open at its end or
+something was said of them since. What an earlier file holds of such a run no longer counts."""
+
+carried_seal = sa.Table(
+    "carried_seal",
+    metadata,
+    sa.Column("verdict_seq", sa.Integer, primary_key=True),
+    _station(),
+    sa.Column("before", _HASH, nullable=False),
+)
+"""The seal before each verdict that was copied here, where the verdict it belongs to is not."""
+run_terms = sa.Table(
+    "run_terms",
+    metadata,
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), primary_key=True),
+    _station(),
+    sa.Column("repair_of", _ID, sa.ForeignKey("run.run_id"), nullable=True, index=True),
+    sa.Column("covers", sa.JSON, nullable=True),
+    sa.Column("limit_reason", sa.Integer, nullable=False),
+)
+"""What is special about a run, for the few that have it: the run it goes on from, the points it
+looks at (NULL: the whole plan), and why it cannot be OK (`inspection.messages.Reason`)."""
+
+decision = sa.Table(
+    "decision",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("request_id", sa.String(32), nullable=False, unique=True),
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), nullable=False, index=True),
+    sa.Column("part_id", _ID, nullable=False),
+    sa.Column("point_id", _ID, nullable=False),
+    sa.Column("person", sa.String(200), nullable=False),
+    sa.Column("roles", sa.String(100), nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("finding", sa.String(500), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=True),
+    sa.Column("method", sa.String(500), nullable=False),
+    sa.Column("comment", sa.String(500), nullable=False),
+    sa.Column("expected_seq", sa.Integer, nullable=False),
+    sa.Column("expected_record", sa.Integer, nullable=False),
+    sa.Column("verdict_seq", sa.Integer, sa.ForeignKey("verdict.verdict_seq"), nullable=False),
+    sa.Column("decided_ns", sa.BigInteger, nullable=False),
+    sa.Column("digest", _HASH, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Every word of a person on a point, with what that person looked at (``expected_*``) and the run's
+latest verdict after it. ``digest`` is of the request without its token, ``answer`` what it was told
+and is told again. ``seal`` is SHA-256 of the seal of the decision on this run before it and of this
+row."""
+
+verdict_basis = sa.Table(
+    "verdict_basis",
+    metadata,
+    sa.Column("verdict_seq", sa.Integer, sa.ForeignKey("verdict.verdict_seq"), primary_key=True),
+    _station(),
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), nullable=False, index=True),
+    sa.Column("ok_by_machine", sa.Integer, nullable=False),
+    sa.Column("ok_by_person", sa.Integer, nullable=False),
+    sa.Column("limit_reason", sa.Integer, nullable=False),
+    sa.Column("decisions", _HASH, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
+)
+"""What a verdict rests on besides the records of its own run, where that is anything:
+``decisions`` is the seal of the last decision on the run by then (empty where there was none).
+``seal`` is SHA-256 of the verdict's seal and of this row."""
+
+challenge = sa.Table(
+    "challenge",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), nullable=False, unique=True),
+    sa.Column("part_id", _ID, nullable=False),
+    sa.Column("plan_hash", _HASH, nullable=False),
+    sa.Column("passed", sa.Boolean, nullable=False),
+    sa.Column("missed", sa.JSON, nullable=False),
+    sa.Column("finished_ns", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Parts with known defects that went through the line, and the points where one was missed."""
+
+bypass = sa.Table(
+    "bypass",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("change", sa.String(8), nullable=False),
+    sa.Column("request_id", sa.String(32), nullable=True, unique=True),
+    sa.Column("person", sa.String(200), nullable=False),
+    sa.Column("roles", sa.String(100), nullable=False),
+    sa.Column("why", sa.String(300), nullable=False),
+    sa.Column("until_ns", sa.BigInteger, nullable=False),
+    sa.Column("boot_id", sa.String(64), nullable=False),
+    sa.Column("until_mono_ns", sa.BigInteger, nullable=False),
+    sa.Column("happened_ns", sa.BigInteger, nullable=False),
+    sa.Column("digest", _HASH, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""``change`` is "begin", "end" (somebody ended it) or "expired" (its time was up; no request). The
+latest row says whether nothing is inspected at present. ``until_mono_ns`` is on the monotonic clock
+of the machine start ``boot_id``: within it nobody's wall clock makes a bypass longer."""
+
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -274,7 +400,26 @@ APPEND_ONLY = (
     evidence,
     quarantine,
     event,
+    period,
+    carried,
+    carried_seal,
+    run_terms,
+    decision,
+    verdict_basis,
+    challenge,
+    bypass,
 )
+
+OF_RUNS = tuple(
+    table
+    for table in metadata.sorted_tables
+    if "run_id" in table.c and table not in (event, carried)
+)
+"""All that is on record of a run, in an order in which it can be copied: what says ``run_id`` goes
+along with its run into another period."""
+
+AT_HAND = (decision, challenge, bypass)
+"""Tables whose newest row every period must hold, with the run it is of, if any."""
 
 _ddl: Callable[[str], Any] = sa.DDL  # SQLAlchemy leaves its constructor untyped
 

@@ -3,6 +3,7 @@ a dark tile a defect. It shows that every wire is connected, and nothing about a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ def write_plan(
     views: int = 1,
     trigger: str = "station",
     unresolved: str = "hold",
+    cameras: Sequence[str] = ("cam1",),
 ) -> Path:
-    """A plan of ``views`` views with GRID x GRID points each, camera ``cam1``."""
+    """A plan of ``views`` views with GRID x GRID points each, taken by ``cameras`` in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = ["id,view,kind,left_px,top_px,width_px,height_px,severity"]
     for view in range(views):
@@ -35,7 +37,8 @@ def write_plan(
         ]
     (folder / "points.csv").write_text("\n".join(rows) + "\n")
     described = "\n".join(
-        f'[[view]]\nid = "v{view}"\ncamera = "cam1"\nwidth_px = {SIDE}\nheight_px = {SIDE}\n'
+        f'[[view]]\nid = "v{view}"\ncamera = "{cameras[view % len(cameras)]}"\n'
+        f"width_px = {SIDE}\nheight_px = {SIDE}\n"
         f'trigger = "{trigger}"\n'
         for view in range(views)
     )

@@ -12,15 +12,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from inspection.keys import Allowed, KeyRole, new_pair, read_public, write_allowed
 from inspection.store.reader import Reader
+from inspection.testing.forked import Forked
 from inspection.testing.plc import Outcome
+from inspection.testing.proxy import Proxy
 
 STATION_ID = "station-1"
 
@@ -41,8 +44,11 @@ class Line:
     """The processes of one line and the folder they work in.
 
     ``models`` maps the names that the plan uses to package folders; ``edge_models`` may give the
-    edges other packages under the same names. Every camera of ``cameras`` is the only one of an
-    edge of its own, with a driver and settings as in ``edge.toml``.
+    edges other packages under the same names. With ``keys`` every connection is encrypted, and each
+    process has a key of its own. Every camera of ``cameras`` is the only one of an edge of its own,
+    with a driver and settings as in ``edge.toml``. With ``links`` edges and PLC reach the station
+    through a proxy each; with ``warm`` the processes are forked from one that has imported
+    everything, which saves a second of computing for each start.
     """
 
     def __init__(
@@ -62,20 +68,37 @@ class Line:
         ui_port: int = 8501,
         title: str = "",
         python: str = sys.executable,
+        keys: bool = False,
+        links: bool = False,
+        warm: bool = False,
     ) -> None:
         self.folder = folder
         self._python = python
+        self._warm = warm
         folder.mkdir(parents=True, exist_ok=True)
         edge, evidence, plc = free_ports(3)
         self.endpoints = {
             name: f"tcp://127.0.0.1:{port}"
             for name, port in (("edge", edge), ("evidence", evidence), ("plc", plc))
         }
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.links: dict[str, Proxy] = {}
+        """The cables, where ``links`` asks for them: by the name of an edge, its results;
+        ``NAME-evidence``, its pictures; ``plc``."""
+        if links:
+            for name in cameras:
+                self.links[f"edge-{name}"] = Proxy(self.endpoints["edge"])
+                self.links[f"edge-{name}-evidence"] = Proxy(self.endpoints["evidence"])
+            self.links["plc"] = Proxy(self.endpoints["plc"])
+        self._processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self.edges = [f"edge-{name}" for name in cameras]
+        station_keys: dict[str, Any] = {}
+        client_keys: dict[str, dict[str, Any]] = {n: {} for n in (*self.edges, "plc")}
+        if keys:
+            station_keys, client_keys = _make_keys(folder, cameras)
         self._write(
             "station",
             {
+                **station_keys,
                 "station": STATION_ID,
                 "directory": "station",
                 "plans": [str(path.resolve()) for path in plans],
@@ -90,9 +113,13 @@ class Line:
             self._write(
                 f"edge-{name}",
                 {
+                    **client_keys[f"edge-{name}"],
                     "edge": f"edge-{name}",
                     "directory": f"edge-{name}",
-                    "station": {k: self.endpoints[k] for k in ("edge", "evidence")},
+                    "station": {
+                        "edge": self._through(f"edge-{name}", "edge"),
+                        "evidence": self._through(f"edge-{name}-evidence", "evidence"),
+                    },
                     "models": {key: str(path.resolve()) for key, path in used.items()},
                     "cameras": {name: driver},
                 },
@@ -100,8 +127,9 @@ class Line:
         self._write(
             "plc",
             {
+                **client_keys["plc"],
                 "plc": "plc-1",
-                "station": self.endpoints["plc"],
+                "station": self._through("plc", "plc"),
                 "plan": plan,
                 "directory": "plc",
                 "parts": list(parts),
@@ -121,6 +149,10 @@ class Line:
             },
         )
 
+    def _through(self, link: str, endpoint: str) -> str:
+        proxy = self.links.get(link)
+        return self.endpoints[endpoint] if proxy is None else proxy.endpoint
+
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         self.config(name).write_text(toml(content), "utf-8")
 
@@ -134,6 +166,10 @@ class Line:
         """Start processes by the names of their configurations; all but the UI without names."""
         for name in names or ("station", *self.edges, "plc"):
             command = "edge" if name in self.edges else name
+            if self._warm:
+                argv = [command, str(self.config(name))]
+                self._processes[name] = Forked(argv, self.folder / f"{name}.log")
+                continue
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
                     [self._python, "-m", "inspection", command, str(self.config(name))],
@@ -151,6 +187,20 @@ class Line:
         """SIGKILL: no goodbye."""
         self._processes[name].kill()
         self._processes[name].wait()
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP: there, with its sockets and locks, and doing nothing until `thaw`."""
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def status(self, name: str) -> int | None:
+        """The exit status of a process, None while it runs; -9 after SIGKILL."""
+        return self._processes[name].poll()
 
     def stop(self, name: str, timeout_s: float = 20) -> int:
         """Ctrl-C, and the exit status."""
@@ -180,6 +230,8 @@ class Line:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for proxy in self.links.values():
+            proxy.close()
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +267,25 @@ class Line:
             time.sleep(0.02)
         logs = "\n".join(f"--- {name}\n{self.log(name)[-3000:]}" for name in self._processes)
         raise TimeoutError(f"{what}: not within {timeout_s} s\n{logs}")
+
+
+def _make_keys(
+    folder: Path, cameras: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A key pair for each process and the station's list; the ``[keys]`` of the station, and of
+    the others by name."""
+    new_pair(folder / "keys", "station")
+    entries: list[Allowed] = []
+    clients: dict[str, dict[str, Any]] = {}
+    for name, role, identity, seen in (
+        *((f"edge-{camera}", KeyRole.EDGE, f"edge-{camera}", (camera,)) for camera in cameras),
+        ("plc", KeyRole.PLC, "plc-1", ()),
+    ):
+        _, public = new_pair(folder / "keys", name)
+        entries.append(Allowed(public=read_public(public), role=role, id=identity, cameras=seen))
+        clients[name] = {"keys": {"own": f"keys/{name}.key", "station": "keys/station.pub"}}
+    write_allowed(folder / "keys" / "allowed.toml", entries)
+    return {"keys": {"own": "keys/station.key", "allowed": "keys/allowed.toml"}}, clients
 
 
 def toml(content: Mapping[str, Any], table: str = "") -> str:

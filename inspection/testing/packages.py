@@ -7,6 +7,7 @@ Needs the ``onnx`` package to write the graph, not torch.
 from __future__ import annotations
 
 import enum
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,12 @@ class Broken(enum.StrEnum):
     GOLDEN_PICTURE = "a golden picture is not readable"
     NOT_A_GRAPH = "model.onnx is no graph, and the manifest agrees"
     EXTERNAL_DATA = "the graph keeps its weights in another file"
+    CUSTOM_DOMAIN = "an operator comes from elsewhere than the ONNX standard"
+    FUNCTIONS = "the graph defines an operator of its own"
+    ENDLESS = "the graph holds a loop that never ends"
+    EMPTY = "model.onnx has no bytes"
+    CUT_OFF = "model.onnx ends early, and the manifest agrees"
+    PICKLE = "model.onnx is a Python pickle"
     INPUT_SHAPE = "the graph takes another size than the manifest says"
     OUTPUT_SHAPE = "the graph gives three scores for two classes"
     NAN = "the graph gives NaN for every picture"
@@ -94,8 +101,7 @@ def build_package(
     has that mean, and grows as it brightens. The same arguments always give the same package.
     """
     (folder / "golden").mkdir(parents=True)
-    graph = b"no graph" if broken is Broken.NOT_A_GRAPH else _graph(sees, size, channels, broken)
-    (folder / MODEL).write_bytes(graph)
+    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, broken))
     (folder / CARD).write_text(f"# {name}\n\nMade for tests; it sees {sees.replace('_', ' ')}.\n")
     pictures = _golden_pictures(size, channels)
     for file, picture in pictures.items():
@@ -164,10 +170,30 @@ def repolicy(folder: Path, **changes: object) -> None:
 _CANNOT_RUN = {
     Broken.NOT_A_GRAPH,
     Broken.EXTERNAL_DATA,
+    Broken.CUSTOM_DOMAIN,
+    Broken.FUNCTIONS,
+    Broken.ENDLESS,
+    Broken.EMPTY,
+    Broken.CUT_OFF,
+    Broken.PICKLE,
     Broken.INPUT_SHAPE,
     Broken.OUTPUT_SHAPE,
     Broken.NAN,
 }
+
+
+def _graph_file(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
+    match broken:
+        case Broken.NOT_A_GRAPH:
+            return b"no graph"
+        case Broken.EMPTY:
+            return b""
+        case Broken.PICKLE:
+            return pickle.dumps({"weights": [1.0]})
+        case Broken.CUT_OFF:
+            whole = _graph(sees, size, channels, None)
+            return whole[: len(whole) * 9 // 10]
+    return _graph(sees, size, channels, broken)
 
 
 def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
@@ -240,8 +266,40 @@ def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    if broken is Broken.CUSTOM_DOMAIN:
+        model.opset_import.append(helper.make_opsetid("com.elsewhere", 1))
+        model.graph.node[0].domain = "com.elsewhere"
+    if broken is Broken.FUNCTIONS:
+        model.functions.append(
+            helper.make_function(
+                "",
+                "Sigmoid",
+                ["x"],
+                ["y"],
+                [helper.make_node("Identity", ["x"], ["y"])],
+                [helper.make_opsetid("", 13)],
+            )
+        )
+    if broken is Broken.ENDLESS:
+        model.graph.node.extend(_endless())
     data: bytes = model.SerializeToString()
     return data
+
+
+def _endless() -> list[onnx.NodeProto]:
+    """A loop whose condition stays true."""
+    truth = helper.make_tensor("truth", TensorProto.BOOL, [], [True])
+    body = helper.make_graph(
+        [helper.make_node("Constant", [], ["go_on"], value=truth)],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("before", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])],
+    )
+    start = helper.make_node("Constant", [], ["start"], value=truth)
+    return [start, helper.make_node("Loop", ["", "start"], [], body=body)]
 
 
 def _golden_pictures(size: int, channels: int) -> dict[str, Frame]:

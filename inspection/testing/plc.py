@@ -25,7 +25,9 @@ from msgspec import Struct
 
 from inspection import messages as m
 from inspection import wire
+from inspection.curve import Handshakes, connect_with
 from inspection.errors import WireError
+from inspection.keys import ClientKeys
 from inspection.log import get_logger
 
 HEARTBEAT_S = 0.25
@@ -34,6 +36,9 @@ RETRY_S = 0.5
 SILENCE_S = 1.5
 """After so long without a frame the socket is replaced: libzmq never connects one again that has
 had an error of protocol."""
+SILENCE_MAX_S = 6.0
+"""What that time doubles up to while nothing comes: on a slow wire connecting alone takes longer
+than `SILENCE_S`."""
 POLL_S = 0.05
 
 Answer = m.Message
@@ -83,8 +88,11 @@ class SimulatedPlc:
         timeout_s: float,
         ready_timeout_s: float = 30.0,
         views: tuple[str, ...] = (),
+        keys: ClientKeys | None = None,
     ) -> None:
         self._plc = plc
+        self._keys = keys
+        self._handshakes = Handshakes()
         self._plan = plan
         self._endpoint = endpoint
         self._memory_file = memory
@@ -102,6 +110,7 @@ class SimulatedPlc:
         self._beat_counter = 0
         self._beat_moved = float("-inf")
         self._heard = time.monotonic()
+        self._patience_s = SILENCE_S
         self._station_beat = -1
         self.status: m.Status | None = None
 
@@ -110,6 +119,7 @@ class SimulatedPlc:
         self._stop_asked = True
 
     def close(self) -> None:
+        self._handshakes.forget(self._socket)
         self._socket.close(linger=0)
         self._context.term()
 
@@ -269,6 +279,8 @@ class SimulatedPlc:
         socket.maxmsgsize = wire.STATION_TO_PLC.max_bytes + 1024
         socket.reconnect_ivl = 100
         socket.reconnect_ivl_max = 1000
+        connect_with(socket, self._keys)
+        self._handshakes.watch(socket, self._endpoint)
         socket.connect(self._endpoint)
         return socket
 
@@ -321,8 +333,10 @@ class SimulatedPlc:
         if self._stop_asked:
             raise _Stopped
         now = time.monotonic()
-        if now - self._heard > SILENCE_S:
+        if now - self._heard > self._patience_s:
             self._heard = now
+            self._patience_s = min(2 * self._patience_s, SILENCE_MAX_S)
+            self._handshakes.forget(self._socket)
             self._socket.close(linger=0)
             self._socket = self._connect()
         if now - self._beat_sent >= HEARTBEAT_S:
@@ -330,6 +344,7 @@ class SimulatedPlc:
             self._beat_counter += 1
             beat = m.Heartbeat(plc=self._plc, counter=self._beat_counter)
             self._send(wire.PLC_TO_STATION.encode(beat))
+        self._handshakes.report()
         answers: list[Answer] = []
         if not self._socket.poll(max(1, int(seconds * 1000))):
             return answers
@@ -342,7 +357,7 @@ class SimulatedPlc:
             except WireError as error:
                 self._log.warning("frame not understood", text=str(error))
                 continue
-            self._heard = time.monotonic()
+            self._heard, self._patience_s = time.monotonic(), SILENCE_S
             if isinstance(answer, m.Status):
                 if answer.heartbeat != self._station_beat:
                     self._station_beat, self._beat_moved = answer.heartbeat, time.monotonic()

@@ -135,6 +135,37 @@ SAMPLES: list[m.Message] = [
         last_seq=5,
     ),
     m.Refusal(seq=6, fault=m.Fault.RUN_OPEN, text="VIN1 is being inspected", run=RUN),
+    m.Decide(
+        token="token-1",
+        request_id=NONCE,
+        run=RUN,
+        point="SW-1",
+        expected_seq=1,
+        expected_record=17,
+        action=m.Action.OVERRULE,
+        comment="a reflection",
+    ),
+    m.Decided(
+        request_id=NONCE,
+        run=RUN,
+        point="SW-1",
+        verdict=m.Verdict.OK,
+        standing=m.Standing.SETTLED,
+        verdict_seq=2,
+        run_verdict=m.RunVerdict.HOLD,
+    ),
+    m.Bypass(token="token-1", request_id=NONCE, reason="camera in repair", until_ns=1_700_000_000),
+    m.Unbypass(token="token-1", request_id=NONCE, reason="camera is back"),
+    m.BypassState(request_id=NONCE, active=True, until_ns=1_700_000_000),
+    m.Declined(request_id=NONCE, fault=m.Fault.STALE, text="look at it again"),
+    m.Login(request_id=NONCE, user="anna", password="correct horse"),
+    m.LoggedIn(
+        request_id=NONCE,
+        user="anna",
+        roles=(m.Role.OPERATOR, m.Role.QUALITY),
+        token="bm90.aW5n",
+        valid_ms=36_000_000,
+    ),
 ]
 
 

@@ -34,10 +34,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from oracle import judge_line
-
 from inspection.statistics import rate
 from inspection.testing.line import Line
+from inspection.testing.oracle import judge_line
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "models" / "circuit-board" / "recipe.toml"

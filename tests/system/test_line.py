@@ -10,13 +10,22 @@ from pathlib import Path
 
 import pytest
 import zmq
-from oracle import judge_line
 
 from inspection import imaging, wire
 from inspection import messages as m
+from inspection.clock import SystemClock
+from inspection.keys import read_allowed, write_allowed
 from inspection.messages import Fault, Reason, Verdict
+from inspection.station.people import (
+    People,
+    PersonEntry,
+    hashed,
+    station_secret,
+    write_people,
+)
 from inspection.testing import boards
-from inspection.testing.line import Line
+from inspection.testing.line import Line, free_ports
+from inspection.testing.oracle import judge_line
 from inspection.testing.packages import Broken
 
 POINTS = boards.GRID * boards.GRID
@@ -71,6 +80,75 @@ def test_good_parts_are_released_defective_ones_diverted_and_everything_balances
         line.until(lambda: line.reader.counts()["evidence"] == len(wanted), 20, "evidence")
         for name in ("edge-cam1", "station"):
             assert line.stop(name) == 0
+
+
+def test_a_line_works_with_every_connection_encrypted_and_says_who_is_shut_out(
+    tmp_path: Path, package: Path
+) -> None:
+    parts = parts_with_some_defects(tmp_path / "images", 6)
+    with make_line(tmp_path, package, parts, keys=True) as line:
+        line.start()
+        assert line.wait("plc", 60) == 0
+        verdicts = judge_line(line, parts, POINTS)
+        assert [verdicts[part] for part in parts] == ["NOK", "OK", "OK"] * 2
+        wanted = {p.evidence for p in line.reader.points(verdicts=[Verdict.NOK])}
+        line.until(lambda: line.reader.counts()["evidence"] == len(wanted), 20, "evidence")
+        allowed = line.folder / "keys" / "allowed.toml"
+        entries = [entry for entry in read_allowed(allowed) if entry.id != "edge-cam1"]
+        write_allowed(allowed, entries)
+        # The edge tries again on a new connection, and both logs say why it stays outside.
+        line.until(lambda: "connection refused" in line.log("station"), 20, "refusal")
+        line.until(lambda: "the key is not allowed" in line.log("edge-cam1"), 20, "refusal")
+        kinds = [event.kind for event in line.reader.events()]
+        assert "key_revoked" in kinds
+        for name in ("edge-cam1", "station"):
+            assert line.stop(name) == 0
+
+
+def test_whoever_is_allowed_only_after_the_start_is_let_in_without_a_restart(
+    tmp_path: Path, package: Path
+) -> None:
+    parts = parts_with_some_defects(tmp_path / "images", 2)
+    with make_line(tmp_path, package, parts, keys=True) as line:
+        allowed = line.folder / "keys" / "allowed.toml"
+        entries = read_allowed(allowed)
+        write_allowed(allowed, [])
+        line.start()
+        for name in ("edge-cam1", "plc"):
+            line.until(lambda name=name: "the key is not allowed" in line.log(name), 20, "refusal")
+        write_allowed(allowed, entries)
+        assert line.wait("plc", 60) == 0
+        assert list(judge_line(line, parts, POINTS).values()) == ["NOK", "OK"]
+        # The pictures too, whose socket was refused at first like the other.
+        line.until(lambda: line.reader.counts()["evidence"] > 0, 20, "evidence")
+
+
+def test_people_log_in_at_a_running_station_and_stay_so_over_its_restart(
+    tmp_path: Path, package: Path
+) -> None:
+    with make_line(tmp_path, package, []) as line:
+        (port,) = free_ports(1)
+        config = line.config("station").read_text()
+        people = f'[listen]\npeople = "tcp://127.0.0.1:{port}"\n'
+        config = 'people = "people.toml"\n' + config.replace("[listen]\n", people)
+        line.config("station").write_text(config)
+        anna = PersonEntry(name="anna", roles=(m.Role.ML,), password=hashed("correct horse"))
+        write_people(line.folder / "people.toml", [anna])
+        line.start("station")
+        context = zmq.Context()
+        page = context.socket(zmq.DEALER)
+        page.connect(f"tcp://127.0.0.1:{port}")
+        login = m.Login(request_id="1" * 32, user="anna", password="correct horse")
+        page.send(wire.PEOPLE_TO_STATION.encode(login))
+        assert page.poll(20_000)
+        answer = wire.STATION_TO_PEOPLE.decode(page.recv())
+        assert isinstance(answer, m.LoggedIn)
+        page.close(linger=0)
+        context.term()
+        line.kill("station")
+        secret = station_secret(line.folder / "station" / "tokens.secret")
+        after = People(line.folder / "people.toml", secret, SystemClock().boot_id())
+        assert after.verify(answer.token, SystemClock().monotonic_ns()).roles == {m.Role.ML}
 
 
 @pytest.mark.parametrize("victim", ["station", "edge-cam1", "plc"])

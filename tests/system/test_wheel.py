@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from oracle import judge_line
 
 from inspection.testing import boards
 from inspection.testing.line import Line
+from inspection.testing.oracle import judge_line
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -268,9 +269,46 @@ def test_the_committed_schemas_are_those_of_the_structs() -> None:
     assert committed == schemas_command.document(), "run: inspection schemas"
 
 
+def test_the_committed_asyncapi_document_is_that_of_the_structs_and_the_handshake() -> None:
+    committed = (ROOT / "docs" / "plc" / "asyncapi.json").read_bytes()
+    assert committed == schemas_command.asyncapi(), "run: inspection schemas"
+
+
+def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    described = msgspec.json.decode(schemas_command.asyncapi())
+    schemas = msgspec.json.decode(schemas_command.document())
+    found = re.findall(r'"\$ref": *"([^"]*)#([^"]*)"', schemas_command.asyncapi().decode())
+    assert len(found) > 50
+    for file, pointer in found:
+        place = {"": described, "schemas.json": schemas}[file]
+        for step in pointer.strip("/").split("/"):
+            place = place[step]
+        assert place
+
+
+def test_the_asyncapi_document_says_what_answers_what_and_what_comes_unasked() -> None:
+    described = msgspec.json.decode(schemas_command.asyncapi())
+    operations = described["operations"]
+    for kind in schemas_command.lane_types("PLC_TO_STATION"):
+        assert operations[f"on{kind.__name__}"]["reply"]["messages"]
+    assert [name for name, entry in operations.items() if entry["action"] == "send"] == [
+        "sendVerdictReady"
+    ]
+    begun = operations["onBegin"]["reply"]["messages"]
+    assert [entry["$ref"].rpartition("/")[2] for entry in begun] == ["Begun", "Refusal"]
+
+
 def test_schemas_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
     assert main(["schemas", "--out", str(tmp_path / "new")]) == 0
     assert (tmp_path / "new" / "schemas.json").read_bytes() == schemas_command.document()
+    assert (tmp_path / "new" / "asyncapi.json").read_bytes() == schemas_command.asyncapi()
+
+
+def test_schemas_bring_the_page_beside_them_up_to_date(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "plc.md").read_text("utf-8")
+    (tmp_path / "plc.md").write_text(page.replace("| READY | 255 |", "| READY | 254 |"), "utf-8")
+    assert main(["schemas", "--out", str(tmp_path / "plc")]) == 0
+    assert (tmp_path / "plc.md").read_text("utf-8") == page
 
 
 def test_schemas_that_cannot_be_written_are_one_line(

@@ -143,6 +143,13 @@ def test_a_plan_without_points_is_never_ok() -> None:
     assert run_verdict(make_plan(points=0), {}) is RunVerdict.HOLD
 
 
+def test_a_point_nobody_has_said_anything_of_keeps_a_run_from_ok() -> None:
+    plan = make_plan(points=2)
+    assert run_verdict(plan, {"v0p0": ok("v0p0"), "v0p1": ok("v0p1")}) is RunVerdict.OK
+    assert run_verdict(plan, {"v0p0": ok("v0p0")}) is RunVerdict.HOLD
+    assert run_verdict(plan, {}) is RunVerdict.HOLD
+
+
 @pytest.mark.parametrize("first", [Verdict.NOK, Verdict.REVIEW])
 def test_a_later_ok_never_repairs_a_defect_or_a_doubt(first: Verdict) -> None:
     doubt = Entry("p", first, Reason.DEFECT)

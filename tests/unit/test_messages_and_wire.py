@@ -292,6 +292,15 @@ def test_the_codes_a_plc_program_knows_never_change() -> None:
         "MODEL_MISSING": 201,
         "STORE_FAILED": 202,
         "VIEW_FAILED": 203,
+        "NOT_REINSPECTABLE": 120,
+        "CHALLENGE_DUE": 210,
+        "CHALLENGE_FAILED": 211,
+        "BYPASSED": 212,
+        "NOT_AUTHORISED": 300,
+        "STALE": 301,
+        "UNKNOWN_POINT": 302,
+        "NOT_POSSIBLE": 303,
+        "REQUEST_REUSED": 304,
     }
     reasons = {
         "NONE": 0,
@@ -317,6 +326,13 @@ def test_the_codes_a_plc_program_knows_never_change() -> None:
         "RECORD_UNREADABLE": 600,
         "RECORD_LOST": 601,
         "RECORD_CONFLICT": 602,
+        "REPAIRED": 700,
+        "DISAGREEMENT": 701,
+        "BYPASSED": 702,
+        "SUPERSEDED": 703,
+        "CHALLENGE_DUE": 800,
+        "CHALLENGE_FAILED": 801,
+        "CHALLENGE_PART": 802,
     }
     assert faults.items() <= {fault.name: fault.value for fault in m.Fault}.items()
     assert reasons.items() <= {reason.name: reason.value for reason in m.Reason}.items()

@@ -143,8 +143,14 @@ SAYS = {
     Broken.ARCHITECTURE: "only for CPUExecutionProvider on riscv128",
     Broken.GOLDEN_SCORES: "does not reproduce",
     Broken.GOLDEN_PICTURE: "the PNG file ends early",
-    Broken.NOT_A_GRAPH: "refuses the graph",
-    Broken.EXTERNAL_DATA: "External data path",
+    Broken.NOT_A_GRAPH: "no ONNX file",
+    Broken.EXTERNAL_DATA: "keeps weights in another file",
+    Broken.CUSTOM_DOMAIN: "operator of domain 'com.elsewhere'",
+    Broken.FUNCTIONS: "defines functions",
+    Broken.ENDLESS: "operator Loop, which may never end",
+    Broken.EMPTY: "refuses the graph",
+    Broken.CUT_OFF: "cut off",
+    Broken.PICKLE: "no ONNX file",
     Broken.INPUT_SHAPE: "the graph takes",
     Broken.OUTPUT_SHAPE: "of shape (1, 3) for 1 crops and 2 classes",
     Broken.NAN: "no valid scores",
@@ -201,7 +207,7 @@ def test_weights_in_another_file_are_refused_from_within_the_package_too(
     # Of a graph given as bytes, ONNX Runtime looks for them below the working directory.
     folder = build_package(tmp_path / "model", broken=Broken.EXTERNAL_DATA)
     monkeypatch.chdir(folder)
-    with pytest.raises(PackageError, match="does not exist"):
+    with pytest.raises(PackageError, match="keeps weights in another file"):
         runtimes.load(open_package(folder), replay=False)
 
 

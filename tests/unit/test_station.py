@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from samples import PLAN, answer
 
 from inspection import messages as m
@@ -517,6 +519,33 @@ def test_while_the_store_fails_nothing_is_acknowledged_and_the_plc_is_told(
     (refused,) = bench.results(answer(run=begun.run))
     assert refused.fault is Fault.UNKNOWN_SESSION
     bench.hello()
+    bench.results(answer(run=begun.run))
+    assert bench.verdict(begun.run).ok
+
+
+def test_fault_13_what_a_failed_commit_should_have_stored_is_told_to_nobody(
+    bench: Bench,
+) -> None:
+    """Everything was written and answered in memory when the disk fails, once, at the very end."""
+    bench.hello()
+    failing = [True]
+
+    def fail(connection: sa.Connection) -> None:
+        if failing.pop():
+            raise sqlite3.OperationalError("disk I/O error")
+
+    sa.event.listen(bench.store._engine, "commit", fail)
+    failing.append(False)
+    begun = bench.begin()
+    assert failing == [True]
+    assert bench.results(b"not a record") == []
+    assert bench.station.not_ready()[0] is Fault.STORE_FAILED
+    failing += [False] * 20
+    # Never tried again as if nothing had happened: the session is gone, and the edge begins anew.
+    (refused,) = bench.results(answer(run=begun.run))
+    assert refused.fault is Fault.UNKNOWN_SESSION
+    (welcome, *_) = bench.hello()
+    assert welcome.committed == 0
     bench.results(answer(run=begun.run))
     assert bench.verdict(begun.run).ok
 

@@ -30,15 +30,20 @@ def store(path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def fill(store: Store, run: str = RUN, *, close: bool = True, seq: int = 1) -> None:
+def fill_open(store: Store, run: str = RUN, *, seq: int = 1) -> None:
+    """A run and one answer to it, inside a transaction."""
     message = answer(run=run)
+    store.add_run(run, "part-1", PLAN, "plc", 10**9)
+    store.add_order(run, "v0", 1, "edge-1")
+    store.add_record(
+        message, raw_of(message), entries_of(message), late=False, outbox=("0" * 32, seq)
+    )
+    store.advance_outbox("0" * 32, "edge-1", seq)
+
+
+def fill(store: Store, run: str = RUN, *, close: bool = True, seq: int = 1) -> None:
     with store.transaction():
-        store.add_run(run, "part-1", PLAN, "plc", 10**9)
-        store.add_order(run, "v0", 1, "edge-1")
-        store.add_record(
-            message, raw_of(message), entries_of(message), late=False, outbox=("0" * 32, seq)
-        )
-        store.advance_outbox("0" * 32, "edge-1", seq)
+        fill_open(store, run, seq=seq)
         if close:
             store.add_verdict(run, RunVerdict.OK, ALL_OK)
 
@@ -66,6 +71,22 @@ def test_a_transaction_that_fails_leaves_nothing_behind(store: Store, path: Path
     assert (counts["run"], counts["event"], counts["plan"]) == (0, 0, 0)
     fill(store)  # and the store works on
     assert Reader(path).counts()["result"] == 2
+
+
+def test_an_outbox_is_read_no_further_than_what_was_stored_of_it(store: Store, path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        fill_open(store)
+        raise ZeroDivisionError
+    with store.transaction():
+        assert store.outbox_position("0" * 32) == (None, 0)
+    assert Reader(path).counts()["record"] == 0
+
+
+def test_every_commit_is_on_the_disk_before_anybody_is_told(store: Store) -> None:
+    with store._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        connection.rollback()
 
 
 @pytest.mark.parametrize("table", ["record", "result", "verdict", "run", "event", "request"])

@@ -118,19 +118,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(seq=st.integers(1, 5), answered=st.binary(max_size=8))
     def request(self, seq: int, answered: bytes) -> None:
-        try:
-            with self.store.transaction():
+        with self.store.transaction():
+            known = self.store.request("plc", seq)
+            assert (known is not None) == (seq in self.requests)
+            if known is None and seq > self.store.last_seq("plc"):
                 self.store.add_request("plc", seq, "0" * 64, answered)
-        except StoreError:
-            assert seq in self.requests
-            return
-        assert seq not in self.requests
-        self.requests[seq] = answered
+                self.requests[seq] = answered
 
     @rule()
     def restart(self) -> None:
         self.store.close()
         self.store = Store(self.path, "station-1", self.clock)
+
+    @rule()
+    def turn(self) -> None:
+        """From here on another file is written."""
+        before = self.store.period
+        assert self.store.turn() is not None
+        assert self.store.period == before + 1
 
     @invariant()
     def what_was_committed_is_there_exactly_once(self) -> None:

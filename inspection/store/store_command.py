@@ -1,0 +1,67 @@
+"""``inspection store``: look through a station's records, or copy them, also while it runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from inspection.errors import StoreError
+from inspection.store.check import check_store, summary
+from inspection.store.copies import copy_database
+from inspection.store.periods import closed_periods
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check", help="recompute every chain, seal and balance (exit code 1 where one is broken)"
+    )
+    check.add_argument("store", type=Path, metavar="STORE", help="the station's station.db")
+    check.add_argument(
+        "--period", type=Path, metavar="FILE", help="only this closed period or backup"
+    )
+    backup = actions.add_parser(
+        "backup", help="copy the open period, and each closed one that is not there yet"
+    )
+    backup.add_argument("store", type=Path, metavar="STORE", help="the station's station.db")
+    backup.add_argument("folder", type=Path, metavar="FOLDER", help="where the copies go")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "backup":
+        return _backup(arguments.store, arguments.folder)
+    findings = []
+    for found in check_store(arguments.store, arguments.period):
+        findings.append(found)
+        print(
+            f"{found.path.name}: period {found.period}, {found.runs} runs"
+            f" ({len(found.open_runs)} open), {found.verdicts} verdicts, {found.records} records,"
+            f" {found.results} results",
+            flush=True,
+        )
+        for line in found.wrong:
+            print(f"  WRONG {line}")
+    print(summary(findings))
+    return int(any(found.wrong for found in findings))
+
+
+def _backup(store: Path, folder: Path) -> int:
+    if not store.exists():
+        raise StoreError(f"{store}: there is no store")
+    if folder.resolve() == store.parent.resolve():
+        raise StoreError(f"{folder}: is the store's own folder: name another, best on another disk")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be made: {error.strerror}") from None
+    # The closed ones first: one that is closed meanwhile is then still in the open one's copy.
+    for file in closed_periods(store):
+        target = folder / file.name
+        if target.exists():
+            print(f"{file.name}: is there already")
+            continue
+        copy_database(file, target)
+        print(f"{file.name}: copied", flush=True)
+    copy_database(store, folder / store.name)
+    print(f"{store.name}: copied, {(folder / store.name).stat().st_size} bytes")
+    return 0
