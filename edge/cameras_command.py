@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.cameras import DRIVERS, Camera, Shot, open_camera, seen
 from edge.config import CameraFile, read_edge
-from inspection import imaging
+from inspection import imaging, log
 from inspection.errors import CameraError, ConfigurationError, ImageError
 
 
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    log.configure("cameras")
     if arguments.action == "list":
         print("\n".join(listing()))
         return 0
