@@ -34,7 +34,7 @@ class BaslerSettings(TriggerSettings, frozen=True, kw_only=True, forbid_unknown_
 class BaslerCamera(TriggeredCamera):
     """Camera ``basler`` (`edge.cameras.Camera`)."""
 
-    Settings = BaslerSettings
+    Settings: type[BaslerSettings] = BaslerSettings
     driver = "basler"
 
     def __init__(self, settings: BaslerSettings) -> None:
@@ -108,6 +108,11 @@ class _Device:
             return bool(self._camera.IsOpen() and not self._camera.IsCameraDeviceRemoved())
         except genicam.GenericException:
             return False
+
+    def put(self, name: str, value: str | float) -> None:
+        """Set a feature of the open camera by its name."""
+        with _LostWhereItFails():
+            _put(self._camera.GetNodeMap(), name, value)
 
     def close(self) -> None:
         try:
