@@ -33,6 +33,8 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("inspection.testing.demo_command", "drawn car bodies through a whole line"),
     "station": Command("inspection.station.command", "run a station: plans, ledger, store"),
     "edge": Command("edge.command", "run the worker of one camera"),
+    "cameras": Command("edge.cameras_command", "list cameras, take a picture, watch a trigger"),
+    "doctor": Command("edge.doctor_command", "check all an edge needs, and say what to do"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
     "chaos": Command(
         "inspection.testing.chaos_command", "kill and cut a line at random; count what it lost"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, cast
@@ -21,6 +22,7 @@ DRIVERS: dict[str, str] = {
     "aravis": "edge.cameras.aravis:AravisCamera",
     "basler": "edge.cameras.basler:BaslerCamera",
     "folder": "edge.cameras.folder:FolderCamera",
+    "opencv": "edge.cameras.opencv:OpenCvCamera",
     "simulated": "edge.cameras.simulated:SimulatedCamera",
 }
 
@@ -47,6 +49,16 @@ class Shot(NamedTuple):
     decided by it."""
     data_sha256: str | None = None
     """Hash of the bytes the camera delivered, where it delivers a file."""
+
+
+class Seen(NamedTuple):
+    """A camera that is there. A driver that can tell has a function ``found()`` in its module,
+    which returns all it sees."""
+
+    settings: dict[str, str | int]
+    """What a configuration has to say to mean this one."""
+    what: str
+    """Its model and the like, for people."""
 
 
 class Camera(Protocol):
@@ -95,6 +107,13 @@ def open_camera(name: str, settings: Mapping[str, object]) -> Camera:
         known = ", ".join(f.encode_name for f in msgspec.structs.fields(driver.Settings))
         raise ConfigurationError(f"camera {name!r}: {error} (its settings are {known})") from None
     return cast(Callable[[msgspec.Struct], Camera], driver)(checked)
+
+
+def seen(name: str) -> list[Seen] | None:
+    """The cameras a driver sees now; None where it is one that cannot tell. Raises
+    `ConfigurationError` where its SDK is not installed."""
+    look = getattr(sys.modules[_driver(name).__module__], "found", None)
+    return None if look is None else cast("list[Seen]", look())
 
 
 def _driver(name: str) -> Any:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint64, c_void_p
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
+from edge.cameras import Seen
 from edge.cameras.triggered import (
     BUFFERS,
     CameraLost,
@@ -65,6 +67,7 @@ _PLAIN: dict[str, tuple[Any, tuple[Any, ...]]] = {
 _FALLIBLE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "arv_camera_new": (c_void_p, (c_char_p,)),
     "arv_camera_create_stream": (c_void_p, (c_void_p, c_void_p, c_void_p)),
+    "arv_camera_gv_set_packet_size": (None, (c_void_p, c_int)),
     "arv_camera_get_payload": (c_uint, (c_void_p,)),
     "arv_camera_start_acquisition": (None, (c_void_p,)),
     "arv_camera_stop_acquisition": (None, (c_void_p,)),
@@ -107,6 +110,11 @@ PACKET_SOCKET_DISABLED = 1
 what passes on the interface before their filter is in place, and it was seen to be taken for the
 beginning of a picture."""
 
+SOCKET_BUFFER_FIXED = 0
+"""`ArvGvStreamSocketBuffer`."""
+MOST_ROOM = 256 << 20
+"""Bytes asked of the kernel for pictures that have arrived; it gives up to net.core.rmem_max."""
+
 BUFFER_FAULTS = {
     1: "the buffer was given back empty",
     2: "packets stopped coming in mid-picture",
@@ -118,6 +126,10 @@ BUFFER_FAULTS = {
     8: "it carries something else than one picture",
 }
 """`ArvBufferStatus`."""
+
+
+def _set_number(thing: int, name: bytes, value: int) -> None:
+    _gobject.g_object_set(c_void_p(thing), c_char_p(name), c_int(value), c_void_p(None))
 
 
 class _Refused(Exception):
@@ -144,15 +156,7 @@ def _names(function: str, camera: int) -> list[str]:
     return names
 
 
-class Found(NamedTuple):
-    """A camera Aravis sees."""
-
-    id: str
-    address: str
-    what: str
-
-
-def found() -> list[Found]:
+def found() -> list[Seen]:
     """All cameras Aravis sees; asks the network, which takes about a second."""
     _aravis.arv_update_device_list()
 
@@ -161,10 +165,10 @@ def found() -> list[Found]:
         return (value or b"").decode(errors="replace")
 
     return [
-        Found(
-            id=text("id", k),
-            address=text("address", k),
-            what=f"{text('vendor', k)} {text('model', k)} ({text('protocol', k)})",
+        Seen(
+            {"device": text("id", k)},
+            f"{text('vendor', k)} {text('model', k)} ({text('protocol', k)}) at"
+            f" {text('address', k)}",
         )
         for k in range(_aravis.arv_get_n_devices())
     ]
@@ -176,6 +180,8 @@ class AravisSettings(TriggerSettings, frozen=True, kw_only=True, forbid_unknown_
     device: str | None = None
     """Which camera: its id as `inspection cameras list` shows it, or its IP address; None where
     there is only one. By address it is found again sooner: nothing has to be searched."""
+    packet_size: Annotated[int, Meta(ge=576, le=16_000)] | None = None
+    """Bytes of a packet of GigE Vision, at most what the network takes whole (its MTU)."""
 
 
 class AravisCamera(TriggeredCamera):
@@ -224,6 +230,10 @@ class _Device:
         try:
             payload = _call("arv_camera_get_payload", self._camera)
             self._stream = _call("arv_camera_create_stream", self._camera, None, None)
+            if _aravis.arv_camera_is_gv_device(self._camera):
+                room = min(BUFFERS * payload, MOST_ROOM)
+                _set_number(self._stream, b"socket-buffer", SOCKET_BUFFER_FIXED)
+                _set_number(self._stream, b"socket-buffer-size", room)
             for _ in range(BUFFERS):
                 _aravis.arv_stream_push_buffer(
                     self._stream, _aravis.arv_buffer_new_allocate(payload)
@@ -321,6 +331,10 @@ class _Device:
         if settings.gain is not None:
             self._set_and_check("gain", settings.gain)
         self._set_trigger(settings)
+        if settings.packet_size is not None:
+            if not _aravis.arv_camera_is_gv_device(camera):
+                raise ConfigurationError("camera aravis: packet_size is for GigE Vision cameras")
+            _call("arv_camera_gv_set_packet_size", camera, settings.packet_size)
         self._pixel_format = int(_call("arv_camera_get_pixel_format", camera))
 
     def _put(self, name: str, value: str | float) -> None:
@@ -389,11 +403,10 @@ class _Device:
 
 
 def _only_one() -> str:
-    seen = found()
-    if len(seen) != 1:
+    names = [str(each.settings["device"]) for each in found()]
+    if len(names) != 1:
         raise CameraError(
-            f"camera aravis: {len(seen)} cameras are there"
-            f" ({', '.join(each.id for each in seen) or 'none'}): connect one, or say which by its"
-            " device"
+            f"camera aravis: {len(names)} cameras are there ({', '.join(names) or 'none'}): connect"
+            " one, or say which by its device"
         )
-    return seen[0].id
+    return names[0]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pypylon import genicam, pylon
 
+from edge.cameras import Seen
 from edge.cameras.triggered import (
     BUFFERS,
     CameraLost,
@@ -33,7 +34,7 @@ class BaslerSettings(TriggerSettings, frozen=True, kw_only=True, forbid_unknown_
 class BaslerCamera(TriggeredCamera):
     """Camera ``basler`` (`edge.cameras.Camera`)."""
 
-    Settings = BaslerSettings
+    Settings: type[BaslerSettings] = BaslerSettings
     driver = "basler"
 
     def __init__(self, settings: BaslerSettings) -> None:
@@ -44,10 +45,13 @@ class BaslerCamera(TriggeredCamera):
         return _Device(self._settings)
 
 
-def found() -> list[tuple[str, str]]:
-    """The serial numbers and names of all cameras pylon sees."""
+def found() -> list[Seen]:
+    """All cameras pylon sees."""
     devices = pylon.TlFactory.GetInstance().EnumerateDevices()
-    return [(str(each.GetSerialNumber()), str(each.GetFriendlyName())) for each in devices]
+    return [
+        Seen({"serial": str(each.GetSerialNumber())}, str(each.GetFriendlyName()))
+        for each in devices
+    ]
 
 
 class _Device:
@@ -104,6 +108,11 @@ class _Device:
             return bool(self._camera.IsOpen() and not self._camera.IsCameraDeviceRemoved())
         except genicam.GenericException:
             return False
+
+    def put(self, name: str, value: str | float) -> None:
+        """Set a feature of the open camera by its name."""
+        with _LostWhereItFails():
+            _put(self._camera.GetNodeMap(), name, value)
 
     def close(self) -> None:
         try:

@@ -32,6 +32,7 @@ from inspection.messages import RunVerdict
 from inspection.package import Package, bundled_package, open_package
 from inspection.rendering import body
 from inspection.rendering.pool import Pool
+from inspection.testing.demo_cameras import DemoCameras, demo_cameras
 from inspection.testing.demo_pool import cache_folder, kept_pool
 from inspection.testing.demo_summary import collect, count, tell
 from inspection.testing.line import Line
@@ -59,6 +60,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=7, help="which bodies have which defects (7)")
     add("--views", type=int, default=body.VIEWS, metavar="N", help="only the first N of 52 views")
     add("--model", type=Path, metavar="PACKAGE", help="a model package; by default the bundled one")
+    add(
+        "--camera",
+        choices=("simulated", "basler", "aravis"),
+        default="simulated",
+        help="what takes the pictures: basler is pylon's emulator, aravis a fake GigE Vision camera"
+        " that shows no welds; both are lost and found again in mid-run (simulated)",
+    )
     add("--headless", action="store_true", help="no UI; end when all is done")
     add("--json", type=Path, metavar="FILE", help="write the summary, too")
     add("--port", type=int, default=8501, help="the UI's port on this machine (8501)")
@@ -170,15 +178,17 @@ def _demonstrate(
         views=views,
         progress=rendered,
     )
-    with asked as (pool_folder, pool):
+    with asked as (pool_folder, pool), contextlib.ExitStack() as stack:
         drawn_s = time.monotonic() - began
         show(f"Pictures ready after {_time(drawn_s)}, in {pool_folder}", last=True)
-        camera = {"driver": "simulated", "settings": {"directory": str(pool_folder)}}
+        cameras = stack.enter_context(
+            demo_cameras(arguments.camera, body.CAMERAS, pool_folder, show)
+        )
         line = Line(
             folder / "line",
             plans=[plan],
             models={MODEL: package.path},
-            cameras=dict.fromkeys(body.CAMERAS, camera),
+            cameras=cameras.settings,
             parts=[each.part for each in pool.bodies],
             plan=PLAN,
             timeout_ms=BODY_TIMEOUT_MS,
@@ -186,8 +196,11 @@ def _demonstrate(
             ui_port=arguments.port,
             title="Demonstration: body side",
         )
+        cameras.watch(line)
         try:
-            return _run_line(arguments, line, pool, planned, package, show, stops, started, drawn_s)
+            return _run_line(
+                arguments, line, cameras, pool, planned, package, show, stops, started, drawn_s
+            )
         finally:
             stops.ignore()
             line.close()
@@ -196,6 +209,7 @@ def _demonstrate(
 def _run_line(
     arguments: argparse.Namespace,
     line: Line,
+    cameras: DemoCameras,
     pool: Pool,
     planned: frozenset[str],
     package: Package,
@@ -212,11 +226,22 @@ def _run_line(
         show(f"Watch the line at {url}", last=True)
     first_s = _watch(line, len(pool.bodies), [*line.edges, "station", *helpers], show, started)
     truth = pool.truth()
-    summary = count(truth, planned, collect(line.reader), line.outcomes())
+    found_again = cameras.found_again(line)
+    summary = count(
+        truth,
+        planned,
+        collect(line.reader),
+        line.outcomes(),
+        cameras_found_again=found_again,
+    )
     print(f"\n{tell(summary)}", flush=True)
+    if found_again is not None:
+        print(f"Cameras that were lost were found again {found_again} times.", flush=True)
     if arguments.json is not None:
         document: dict[str, Any] = msgspec.to_builtins(summary) | {
             "seed": arguments.seed,
+            "camera": arguments.camera,
+            "cameras_found_again": found_again,
             "views": arguments.views,
             "points_per_body": len(planned),
             "version": code_version(),

@@ -121,9 +121,12 @@ def count(
     outcomes: Sequence[Outcome],
     *,
     borderline: Mapping[str, Collection[str]] | None = None,
+    cameras_found_again: int | None = None,
 ) -> Summary:
     """``planned`` are the points of the plan, ``outcomes`` what the PLC did with each body,
-    ``borderline`` the points of a body that are too near a limit to blame either answer."""
+    ``borderline`` the points of a body that are too near a limit to blame either answer. Where
+    cameras were lost on purpose, ``cameras_found_again`` is how often one came back: their points
+    must then be missing, and say so."""
     near = borderline or {}
     of_part: dict[str, list[Seen]] = {part: [] for part in truth}
     strangers = sorted({run.part for run in runs} - set(truth))
@@ -191,7 +194,7 @@ def count(
         problems=[
             *_problems(of_part, len(planned), outcomes),
             *([f"{lost} planned points were lost: no record says anything of them"] * bool(lost)),
-            *([f"{_plural(absent, 'point')} not inspected: nobody looked there"] * bool(absent)),
+            *_absence(absent, cameras_found_again),
             *([f"{doubled} points were counted more than once"] * bool(doubled)),
             *([f"{unplanned} records are of points nobody planned"] * bool(unplanned)),
             *([f"runs of parts nobody sent: {', '.join(strangers[:5])}"] * bool(strangers)),
@@ -201,6 +204,14 @@ def count(
             ),
         ],
     )
+
+
+def _absence(absent: int, cameras_found_again: int | None) -> list[str]:
+    if cameras_found_again is None:
+        return [f"{_plural(absent, 'point')} not inspected: nobody looked there"] * bool(absent)
+    if not cameras_found_again:
+        return ["no camera was lost and found again"]
+    return ["a camera was lost, and every point was looked at all the same"] * (not absent)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:

@@ -147,10 +147,33 @@ def aravis_stand(place: Path) -> Stand:
     )
 
 
+def opencv_stand(place: Path) -> Stand:
+    file, away = place / "target.mkv", place / "away.mkv"
+    code = imaging.cv2.VideoWriter.fourcc(*"FFV1")
+    video = imaging.cv2.VideoWriter(str(file), code, 10, (WIDTH, HEIGHT))
+    for _ in range(3):
+        video.write(target()[:, :, ::-1])
+    video.release()
+
+    def blind(camera: Any) -> None:
+        camera._video.release()
+        file.rename(away)
+
+    settings: dict[str, object] = {"file": str(file), "repeat": True}
+    return Stand(
+        settings, ("body-1", "body-2"), ("top", "side"), blind=blind, mend=lambda: move(away, file)
+    )
+
+
+def move(source: Path, place: Path) -> None:
+    source.rename(place)
+
+
 FACTORIES: dict[str, Callable[[Path], Stand]] = {
     "aravis": aravis_stand,
     "basler": basler_stand,
     "folder": folder_stand,
+    "opencv": opencv_stand,
     "simulated": simulated_stand,
 }
 

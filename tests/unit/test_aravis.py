@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_gige import FakeGigE
 
-from edge.cameras import open_camera
+from edge.cameras import open_camera, seen
 from inspection.errors import CameraError, ConfigurationError, ImageError
 
 WIDTH, HEIGHT = 96, 64
@@ -58,9 +58,8 @@ def is_whole(image: np.ndarray[Any, Any]) -> bool:
 
 
 def test_the_cameras_that_are_there_are_found(fake: FakeGigE) -> None:
-    from edge.cameras.aravis import found
-
-    assert (fake.address, "Aravis-Fake-GV01") in [(each.address, each.id) for each in found()]
+    found = {str(each.settings["device"]): each.what for each in seen("aravis") or ()}
+    assert fake.address in found["Aravis-Fake-GV01"]
 
 
 @pytest.mark.parametrize("device", ["127.0.0.1", "Aravis-Fake-GV01", None])

@@ -1,0 +1,57 @@
+"""Aravis' own fake GigE Vision camera, as a process that can be switched off and on again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from types import TracebackType
+from typing import Self
+
+from inspection.errors import ConfigurationError
+
+PROGRAM = "arv-fake-gv-camera-0.8"
+STARTS_S = 0.3
+
+
+class FakeGigE:
+    """Raises `ConfigurationError` where the program is not installed."""
+
+    address = "127.0.0.1"
+
+    def __init__(self, *arguments: str) -> None:
+        if shutil.which(PROGRAM) is None:
+            raise ConfigurationError(
+                f"{PROGRAM} is not installed: apt-get install aravis-tools brings it"
+            )
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Switch it on. Raises `ConfigurationError` where it does not start: its port is fixed, so
+        that there can be only one on a machine."""
+        command = [PROGRAM, "-i", self.address, *self._arguments]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(STARTS_S)
+        if process.poll() is not None:
+            raise ConfigurationError(f"{PROGRAM} ended with {process.returncode}")
+        self._process = process
+
+    def end(self) -> None:
+        """Pull the plug."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
