@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import PLAN
 
@@ -201,6 +201,31 @@ def test_looking_again_without_a_repair_never_makes_a_defect_go_away() -> None:
     conflict = Entry("p0", Verdict.NOT_INSPECTED, Reason.RECORD_CONFLICT)
     first = replace(NOK_OK, entries={**NOK_OK.entries, "p0": conflict})
     assert verdict_of(PLAN, first, again) is RunVerdict.HOLD
+
+
+def test_a_defect_seen_later_stands_when_an_escape_is_taken_back() -> None:
+    first = say(look("r1", p0=Verdict.OK, p1=Verdict.OK), ("anna", "p0", Action.ESCAPE))
+    for seen in (Verdict.NOK, Verdict.REVIEW, Verdict.NOT_INSPECTED):
+        again = look("r2", covers=COVERS_P0, p0=seen)
+        assert point_of(PLAN, first, again)[0] is Verdict.NOK
+        taken_back = say(again, ("anna", "p0", Action.CANNOT_TELL))
+        assert point_of(PLAN, first, taken_back)[0] is seen
+
+
+def test_a_word_for_ok_is_not_carried_over_to_a_defect_that_is_seen_later() -> None:
+    unseen = replace(
+        NOK_OK,
+        entries={
+            **NOK_OK.entries,
+            "p0": Entry("p0", Verdict.NOT_INSPECTED, Reason.RECORD_CONFLICT),
+        },
+    )
+    first = say(
+        unseen, ("anna", "p0", Action.OVERRULE, "by hand"), ("ben", "p0", Action.RECLASSIFY)
+    )
+    again = look("r2", covers=COVERS_P0, p0=Verdict.REVIEW)
+    taken_back = say(again, ("ben", "p0", Action.CANNOT_TELL))
+    assert point_of(PLAN, first, taken_back)[0] is Verdict.REVIEW
 
 
 def test_a_point_without_a_picture_may_simply_be_looked_at_again() -> None:
@@ -398,6 +423,7 @@ def test_the_unauthorised_never_change_anything(plan: Plan, story: list[Look]) -
     assert judge_body(plan, story) == judge_body(plan, heard)
 
 
+@settings(max_examples=400)
 @given(PLANS, stories())
 def test_a_defect_goes_away_only_by_a_repair_or_by_a_person(plan: Plan, story: list[Look]) -> None:
     body = judge_body(plan, story)
