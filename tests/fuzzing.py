@@ -13,7 +13,7 @@ import zmq
 
 from inspection.testing import boards
 from inspection.testing.fuzz import VALID, fuzzer
-from inspection.testing.line import Line
+from inspection.testing.line import Line, free_ports
 from inspection.testing.oracle import examine
 
 WINDOW = 200
@@ -92,15 +92,19 @@ def fuzz(folder: Path, count: int, seed: int) -> Damage:
         parts=parts[:3],
         plan=boards.PLAN,
     ) as line:
+        endpoints = {**line.endpoints, "people": f"tcp://127.0.0.1:{free_ports(1)[0]}"}
+        config = line.config("station")
+        listen = f'[listen]\npeople = "{endpoints["people"]}"\n'
+        config.write_text(config.read_text("utf-8").replace("[listen]\n", listen), "utf-8")
         line.start()
         assert line.wait("plc", 120) == 0
         before, damage = verdicts(line), Damage()
         for name in VALID:  # everything that is loaded on first use is loaded now
-            attack(line.endpoints[name], name, 200, seed - 1)
+            attack(endpoints[name], name, 200, seed - 1)
         small = memory_mb(line.pid("station"))
         for number, name in enumerate(VALID):
             damage.frames[name] = count
-            damage.answers[name] = attack(line.endpoints[name], name, count, seed + number)
+            damage.answers[name] = attack(endpoints[name], name, count, seed + number)
         damage.crashed = not (line.running("station") and line.running("edge-cam1"))
         damage.rss_growth_mb = round(memory_mb(line.pid("station")) - small, 1)
         after = verdicts(line)

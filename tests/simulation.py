@@ -21,9 +21,10 @@ import secrets
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest import mock
 
 import msgspec
@@ -66,6 +67,17 @@ SIMULATED_PLAN = msgspec.structs.replace(
 )
 
 
+POINTS_OF_DEATH = {
+    "edge in write": "edge",
+    "edge in sync": "edge",
+    "edge before send": "edge",
+    "edge in trim": "edge",
+    "station before commit": "station",
+    "station after commit": "station",
+    "station after verdict": "station",
+}
+"""Between which two steps a process ends, and whose."""
+
 HARMS = (
     *("kill", "edge", "disk", "cut") * 2,
     *("eio", "down", "slow", "freeze", "freeze edge", "clock"),
@@ -84,6 +96,8 @@ class World:
         self.rng = random.Random(seed)
         self.clock = FakeClock(10**12)
         self.trace = hashlib.sha256()
+        self.died: Counter[str] = Counter()
+        """How often a process ended at each point."""
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -216,18 +230,26 @@ class StationNode:
         world.after(busy, self._loop)
 
     def _work(self, frames: list[tuple[str, bytes, bytes]]) -> list[tuple[str, bytes, bytes]]:
-        point, self.dies_at = self.dies_at, ""
-        if point == "before commit":
+        if self.dies_at == "station before commit" and frames:
 
             def die(*_: Any) -> None:
-                raise _Dies
+                self._die()
 
             with mock.patch.object(self._store, "_flush", die):
                 return self._station.work(frames)
         sent = self._station.work(frames)
-        if point == "after commit":
-            raise _Dies
+        if self.dies_at == "station after commit" and frames:
+            self._die()
+        if self.dies_at == "station after verdict" and any(
+            b"VerdictReady" in f for _, _, f in sent
+        ):
+            self._die()
         return sent
+
+    def _die(self) -> NoReturn:
+        self._world.died[self.dies_at] += 1
+        self.dies_at = ""
+        raise _Dies
 
     def _deliver(self, sent: list[tuple[str, bytes, bytes]]) -> None:
         for _, peer, frame in sent:
@@ -250,6 +272,7 @@ class EdgeNode:
         self.outbox: Outbox | None = None
         self.accepted: dict[tuple[str, int], bytes] = {}
         """What `append` returned for: promised, for ever."""
+        self.dies_at = ""
         self._life = 0
         self.start()
 
@@ -294,11 +317,15 @@ class EdgeNode:
     def _hear(self, frame: bytes) -> None:
         if not self._alive():
             return  # a frozen process finds it in its socket later; here it counts as lost
+        if self.dies_at == "edge in trim":
+            self.disk.cut_in = 0
         try:
             order = self._link.received(frame, self._world.now)
         except PowerCutError:
-            self.kill(power=self._world.rng.random() < 0.5)
+            self._killed_at_its_point()
             return
+        if self.dies_at == "edge in trim":
+            self.disk.cut_in = None  # nothing was dropped: at a later answer, then
         if order is None:
             return
         ref = m.OrderRef(run=order.run, view=order.view, attempt=order.attempt)
@@ -331,17 +358,27 @@ class EdgeNode:
             return
         outbox = self.outbox
         raw = wire.RECORD.encode(self._judged(order))
+        if self.dies_at in ("edge in write", "edge in sync"):
+            self.disk.cut_in = int(self.dies_at == "edge in sync")
         try:
             (number,) = outbox.append([raw])
         except PowerCutError:
-            self.kill(power=self._world.rng.random() < 0.5)
+            self._killed_at_its_point()
             return
         except OutboxError:
             self._die()  # a disk that failed once is not asked again
             return
         self.accepted[outbox.outbox_id, number] = raw
+        if self.dies_at == "edge before send":
+            self._killed_at_its_point()
+            return
         self._working = self._working[1:]
         self._idle = True
+
+    def _killed_at_its_point(self) -> None:
+        self._world.died[self.dies_at] += 1
+        self.dies_at = ""
+        self.kill(power=self._world.rng.random() < 0.5)
 
     def _judged(self, order: m.Order) -> m.ViewResult:
         bad = self._defective.get(order.part, frozenset())
@@ -480,11 +517,19 @@ def _no_other_chance(rng: random.Random) -> Iterator[None]:
 
 
 def simulate(
-    seed: int, folder: Path, *, parts: int = 4, faults: int = 8, honest: bool = True
+    seed: int,
+    folder: Path,
+    *,
+    parts: int = 4,
+    faults: int = 8,
+    honest: bool = True,
+    harms: Sequence[str] = HARMS,
+    died: Counter[str] | None = None,
 ) -> str:
     """One life of a line; the hash of everything that was heard. Raises `AssertionError` where
     something is lost, doubled or wrongly OK. Without ``honest`` the edges' disks report every sync
-    done and do none."""
+    done and do none. ``harms`` are of `HARMS` and `POINTS_OF_DEATH`; how often a process ended at
+    each of those points is added to ``died``."""
     world = World(seed)
     rng = world.rng
     names = [f"P{number}" for number in range(parts)]
@@ -497,7 +542,9 @@ def simulate(
             edge.disk.honest = honest
         plc = PlcNode(world, station, names)
         for _ in range(faults):
-            world.after(rng.uniform(0, 900 * parts), lambda: _harm(world, station, edges, plc))
+            world.after(
+                rng.uniform(0, 900 * parts), lambda: _harm(world, station, edges, plc, harms)
+            )
 
         def at_rest() -> bool:
             return plc.done and all(
@@ -520,6 +567,8 @@ def simulate(
     assert found.clean, found
     for edge in edges:
         _kept_as_promised(folder, edge)
+    if died is not None:
+        died.update(world.died)
     return world.trace.hexdigest()
 
 
@@ -536,7 +585,13 @@ def _kept_as_promised(folder: Path, edge: EdgeNode) -> None:
         database.close()
 
 
-def _harm(world: World, station: StationNode, edges: list[EdgeNode], plc: PlcNode) -> None:
+def _harm(
+    world: World,
+    station: StationNode,
+    edges: list[EdgeNode],
+    plc: PlcNode,
+    harms: Sequence[str],
+) -> None:
     rng = world.rng
     edge = rng.choice(edges)
     cable = rng.choice([*(each.cable for each in edges), plc.cable])
@@ -544,9 +599,12 @@ def _harm(world: World, station: StationNode, edges: list[EdgeNode], plc: PlcNod
     def calm() -> None:
         cable.slow_ms = 0.0
 
-    match rng.choice(HARMS):
+    match rng.choice(harms):
         case "kill":
-            station.dies_at = rng.choice(["before commit", "after commit"])
+            station.dies_at = rng.choice(["station before commit", "station after commit"])
+        case point if point in POINTS_OF_DEATH:
+            whose = station if POINTS_OF_DEATH[point] == "station" else edge
+            whose.dies_at = point
         case "edge":
             edge.kill(power=rng.random() < 0.5) if edge.outbox is not None else None
         case "disk":

@@ -226,6 +226,22 @@ VALID: Mapping[str, Sequence[m.Message]] = {
         m.Ack(plc="plc-fuzz", seq=5, run="r", verdict_seq=1),
         m.Heartbeat(plc="plc-fuzz", counter=1),
     ),
+    "people": (
+        m.Login(request_id=_NONCE, user="anna", password="guessed"),  # noqa: S106  nobody's
+        m.Decide(
+            token="no-token",  # noqa: S106
+            request_id=_NONCE,
+            run="r",
+            point="p",
+            expected_seq=1,
+            expected_record=1,
+            action=m.Action.OVERRULE,
+            finding="",
+            comment="",
+            method="",
+        ),
+        m.Bypass(token="no-token", request_id=_NONCE, reason="none", until_ns=1),  # noqa: S106
+    ),
 }
 """Messages to start from, by the station's sockets."""
 

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import simulation
@@ -15,7 +17,7 @@ import simulation
 LIVES = 150
 
 
-def life(seed: int, **options: bool) -> str:
+def life(seed: int, **options: Any) -> str:
     with tempfile.TemporaryDirectory(dir=simulation.fast_folder()) as folder:
         return simulation.simulate(seed, Path(folder), **options)
 
@@ -28,6 +30,18 @@ def test_in_150_simulated_lives_nothing_is_lost_doubled_or_wrongly_ok() -> None:
         except BaseException:
             print(f"python tests/simulation.py --seed {seed}")
             raise
+
+
+@pytest.mark.parametrize("point", simulation.POINTS_OF_DEATH)
+def test_fault_04_a_process_that_ends_at_any_named_point_costs_nothing(point: str) -> None:
+    """After a write, before its sync, before what is synced is sent; before the commit, between
+    commit and answer, between verdict and the PLC's word; while an outbox is trimmed."""
+    died: Counter[str] = Counter()
+    seed = 1000
+    while died[point] < 20:
+        life(seed, harms=(point,), died=died)
+        seed += 1
+        assert seed < 1200
 
 
 def test_the_same_seed_gives_the_same_life_in_another_process_too() -> None:
