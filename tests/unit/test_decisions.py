@@ -455,3 +455,23 @@ def test_a_confirmed_defect_stands_whatever_else_is_said_until_it_is_repaired_or
     confirmed = say(last, ("anna", "p0", Action.RECLASSIFY))
     told = judge_body(plan, [*story[:-1], confirmed]).points["p0"]
     assert told.entry.verdict in (Verdict.NOK, Verdict.REVIEW)
+
+
+@settings(max_examples=400)
+@given(PLANS, stories())
+def test_the_last_defect_that_was_seen_is_answered_by_a_later_word(
+    plan: Plan, story: list[Look]
+) -> None:
+    body = judge_body(plan, story)
+    for name, told in body.points.items():
+        since: list[str] = []
+        for run in story:
+            if name in run.entries:
+                since.append(run.entries[name].verdict.value)
+            for word in run.decisions:
+                if word.point != name or not word.roles & MAY[word.action]:
+                    continue
+                since = [] if word.action is Action.REPAIRED else [*since, word.action.value]
+        bad = [i for i, said in enumerate(since) if said in (Verdict.NOK, Verdict.REVIEW)]
+        if bad and told.entry.verdict is Verdict.OK:
+            assert Action.OVERRULE in since[bad[-1] :]
