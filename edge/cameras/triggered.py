@@ -228,8 +228,9 @@ class TriggeredCamera(abc.ABC):
             self._lose()
             raise CameraError(f"camera {self.driver} was lost: {error}") from None
         except CameraError as error:
-            # Whatever it was, the camera may have begun anew without its settings.
-            self._lose()
+            # Whatever it was, the camera may have begun anew without its settings. It answers, so
+            # that it can be given back before it is opened again: it has one owner at a time.
+            self._lose(ANSWER_S)
             self.present()
             raise CameraError(f"camera {self.driver}: {error}") from None
         except ImageError as error:
