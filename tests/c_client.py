@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oracle import examine
-
 from inspection.testing import boards
 from inspection.testing.line import Line
+from inspection.testing.oracle import examine
 from inspection.testing.plc import Outcome
 from inspection.testing.proxy import Direction, Proxy
 

@@ -180,7 +180,7 @@ class Station:
             return self._while_broken(frames)
         guard = self._guard.copy()
         pictures = [
-            self._put_evidence(peer, frame, sender)
+            (sender, *self._put_evidence(peer, frame, sender))
             for (socket, peer, frame), sender in zip(frames, senders, strict=True)
             if socket == "evidence"
         ]
@@ -194,7 +194,8 @@ class Station:
                     if socket != "evidence":
                         self._sender = sender
                         self._one(socket, peer, frame)
-                for peer, picture in pictures:
+                for sender, peer, picture in pictures:
+                    self._sender = sender
                     self._record_evidence(peer, picture)
                 self._watch_edges()
         except StoreError as error:
@@ -878,7 +879,6 @@ class Station:
         try:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
             if text := why_impostor(evidence, sender, None):
-                self._sender = sender
                 return peer, NotAuthorised(text)
             self._evidence.put(evidence.sha256, evidence.data)
         except (WireError, StoreError) as error:

@@ -45,10 +45,11 @@ class Line:
 
     ``models`` maps the names that the plan uses to package folders; ``edge_models`` may give the
     edges other packages under the same names. With ``keys`` every connection is encrypted, and each
-    process has a key of its own. Every camera of ``cameras`` is the only one of an edge of its own,
-    with a driver and settings as in ``edge.toml``. With ``links`` edges and PLC reach the station
-    through a proxy each; with ``warm`` the processes are forked from one that has imported
-    everything, which saves a second of computing for each start.
+    process has a key of its own; with ``trust`` only packages are used that one of these public
+    keys signed. Every camera of ``cameras`` is the only one of an edge of its own, with a driver
+    and settings as in ``edge.toml``. With ``links`` edges and PLC reach the station through a proxy
+    each; with ``warm`` the processes are forked from one that has imported everything, which saves
+    a second of computing for each start.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Line:
         keys: bool = False,
         links: bool = False,
         warm: bool = False,
+        trust: Sequence[Path] = (),
     ) -> None:
         self.folder = folder
         self._python = python
@@ -93,12 +95,14 @@ class Line:
         self.edges = [f"edge-{name}" for name in cameras]
         station_keys: dict[str, Any] = {}
         client_keys: dict[str, dict[str, Any]] = {n: {} for n in (*self.edges, "plc")}
+        trusted = {"trust": {"keys": [str(path.resolve()) for path in trust]}} if trust else {}
         if keys:
             station_keys, client_keys = _make_keys(folder, cameras)
         self._write(
             "station",
             {
                 **station_keys,
+                **trusted,
                 "station": STATION_ID,
                 "directory": "station",
                 "plans": [str(path.resolve()) for path in plans],
@@ -114,6 +118,7 @@ class Line:
                 f"edge-{name}",
                 {
                     **client_keys[f"edge-{name}"],
+                    **trusted,
                     "edge": f"edge-{name}",
                     "directory": f"edge-{name}",
                     "station": {

@@ -155,6 +155,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: plc.stop())
+    log.get_logger().info("plc started", plc=file.plc, parts=len(parts))
     try:
         plc.run(iter(parts))
         actions = Counter(outcome.action for outcome in plc.outcomes())

@@ -16,6 +16,7 @@ from inspection import messages as m
 from inspection.clock import SystemClock
 from inspection.keys import read_allowed, write_allowed
 from inspection.messages import Fault, Reason, Verdict
+from inspection.signing import keygen, sign_package
 from inspection.station.people import (
     People,
     PersonEntry,
@@ -244,6 +245,25 @@ def test_an_edge_with_a_bad_model_runs_and_says_why_and_its_parts_are_held(
         plc.close()
 
 
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "not signed at the edge"])
+def test_a_part_is_ok_only_by_a_model_that_a_trusted_key_has_signed(
+    tmp_path: Path, signed: bool
+) -> None:
+    boards.write_part(tmp_path / "images", "P1", boards.board())
+    private, public = keygen(tmp_path / "keys", "quality")
+    package = boards.model(tmp_path / "signed")
+    sign_package(package, private)
+    unsigned = boards.model(tmp_path / "unsigned")  # the very same files
+    options = {"trust": [public], "ready_timeout_ms": 8000}
+    edge_model = package if signed else unsigned
+    with make_line(tmp_path, package, ["P1"], edge_model=edge_model, **options) as line:
+        line.start()
+        assert line.wait("plc", 60) == 0
+        (outcome,) = line.outcomes()
+        assert outcome.action == ("RELEASE" if signed else "HOLD")
+        assert ("not signed" in outcome.reason) is not signed
+
+
 def test_a_model_that_gives_nan_in_the_middle_of_a_run_makes_no_ok(tmp_path: Path) -> None:
     nan = boards.model(tmp_path / "nan", broken=Broken.NAN_ON_WHITE)
     image = boards.board()
@@ -310,9 +330,7 @@ def test_each_process_stops_cleanly_on_ctrl_c_with_and_without_the_others(
     parts = parts_with_some_defects(tmp_path / "images", 40)
     with make_line(tmp_path, package, parts, camera={"delay_ms": 50}) as line:
         line.start(name)
-        started = {"station": "station started", "edge-cam1": "edge started", "plc": ""}[name]
-        line.until(lambda: started in line.log(name), 20, "started")
-        time.sleep(0.5)
+        line.until(lambda: f"{name.partition('-')[0]} started" in line.log(name), 20, "started")
         assert line.stop(name) == 0
         line.start()
         line.until(lambda: len(line.outcomes()) >= 2, 30, "parts done")
