@@ -13,6 +13,7 @@ from itertools import islice
 
 import msgspec
 import zmq
+from msgspec import UNSET
 
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
@@ -275,7 +276,16 @@ class Worker:
         eye = self._eyes.get(order.camera)
         if eye is None:
             raise CameraError(f"this edge has no camera {order.camera}")
-        return eye.shoot(order.part, order.view)
+        shot = eye.shoot(order.part, order.view)
+        wanted = None if order.tone_map is UNSET else order.tone_map.value
+        if shot.tone_map != wanted:
+            raise ImageError(
+                Reason.IMAGE_UNREADABLE,
+                f"camera {order.camera} gives pictures by tone map {shot.tone_map or 'none'}, the"
+                f" plan wants {wanted or 'none'}: set tone_map alike in the plan's view and in the"
+                " camera's settings",
+            )
+        return shot
 
     # -------------------------------------------------------------------------- conversation
 

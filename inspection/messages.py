@@ -67,6 +67,13 @@ class Severity(enum.StrEnum):
         return ("minor", "major", "critical").index(self.value)
 
 
+class ToneMap(enum.StrEnum):
+    """How samples of more than 8 bits become 8 (`inspection.imaging.tone_map`)."""
+
+    LINEAR = "linear"
+    SQUARE_ROOT = "square-root"
+
+
 class Reason(enum.IntEnum):
     """Why a point has its verdict. The numbers are fixed for ever: PLC programs know them."""
 
@@ -293,6 +300,8 @@ class Order(Message, frozen=True):
     height_px: Seq
     points: Annotated[tuple[PointTask, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)]
     models: dict[Id, ModelRef]
+    tone_map: ToneMap | UnsetType = UNSET
+    """The only tone map whose pictures count; unset for a camera of 8 bits."""
 
 
 class FrameTaken(Message, frozen=True):

@@ -43,6 +43,7 @@ from inspection.messages import (
     Severity,
     Sha256,
     Text,
+    ToneMap,
 )
 
 MAX_PX = 1_000_000
@@ -88,6 +89,8 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     width_px: Pixels
     height_px: Pixels
     trigger: Trigger = Trigger.STATION
+    tone_map: ToneMap | None = None
+    """Of a camera of more than 8 bits; a picture from another one, or from none, is refused."""
     reference: str | None = None
     datums: tuple[Datum, ...] = ()
 
@@ -376,6 +379,7 @@ _VIEW = {
     "width_px": _Field(_whole(1, MAX_PX), required=True),
     "height_px": _Field(_whole(1, MAX_PX), required=True),
     "trigger": _Field(_choice(Trigger)),
+    "tone_map": _Field(_choice(ToneMap)),
     "reference": _Field(_text(empty=False)),
     "datum": _Field(lambda tables: tables),  # each is read by itself
 }

@@ -49,6 +49,8 @@ class Shot(NamedTuple):
     decided by it."""
     data_sha256: str | None = None
     """Hash of the bytes the camera delivered, where it delivers a file."""
+    tone_map: str | None = None
+    """The tone map it came through, from a camera of more than 8 bits."""
 
 
 class Seen(NamedTuple):

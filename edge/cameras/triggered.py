@@ -197,7 +197,7 @@ class TriggeredCamera(abc.ABC):
     driver: str
 
     def __init__(self, settings: TriggerSettings) -> None:
-        check_format(self.driver, settings.pixel_format, settings.tone_map)
+        self._bits = check_format(self.driver, settings.pixel_format, settings.tone_map).bits
         self._trigger = settings
         self._number = 0
         self._last_id: int | None = None
@@ -228,8 +228,9 @@ class TriggeredCamera(abc.ABC):
             self._lose()
             raise CameraError(f"camera {self.driver} was lost: {error}") from None
         except CameraError as error:
-            # Whatever it was, the camera may have begun anew without its settings.
-            self._lose()
+            # Whatever it was, the camera may have begun anew without its settings. It answers, so
+            # that it can be given back before it is opened again: it has one owner at a time.
+            self._lose(ANSWER_S)
             self.present()
             raise CameraError(f"camera {self.driver}: {error}") from None
         except ImageError as error:
@@ -302,7 +303,12 @@ class TriggeredCamera(abc.ABC):
         )
         self._number += 1
         frame = f"{self._number} id={grabbed.frame_id} t={grabbed.timestamp}"
-        return Shot(image=image, frame=frame, captured_ns=captured_ns)
+        return Shot(
+            image=image,
+            frame=frame,
+            captured_ns=captured_ns,
+            tone_map=self._trigger.tone_map if self._bits > 8 else None,
+        )
 
     def _receive(self, hand: Hand, patience_s: float) -> Grabbed | None:
         return hand.call(lambda device: device.receive(patience_s), patience_s + ANSWER_S)

@@ -430,6 +430,7 @@ class Station:
             remaining_ms=max(0, self._ledger.deadline_ns(order.run) - self._now_ns) // 1_000_000,
             width_px=view.width_px,
             height_px=view.height_px,
+            tone_map=UNSET if view.tone_map is None else view.tone_map,
             points=tasks,
             models={
                 name: self._released[name].ref

@@ -9,6 +9,7 @@ import pytest
 from edge.cameras.pixels import FORMATS, check_format, to_frame
 from inspection import imaging
 from inspection.errors import ConfigurationError, ImageError
+from inspection.messages import ToneMap
 
 WIDTH, HEIGHT = 96, 64
 COLOURS = {
@@ -115,6 +116,10 @@ def test_a_tone_map_keeps_black_white_and_order(bits: int, name: str) -> None:
     assert (mapped[0], mapped[-1]) == (0, 255)
     assert set(mapped) == set(range(256)) or name == "square-root"
     assert (np.diff(mapped.astype(int)) >= 0).all()
+
+
+def test_a_plan_can_name_every_tone_map_and_no_other() -> None:
+    assert {each.value for each in ToneMap} == set(imaging.TONE_MAPS)
 
 
 def test_tone_maps_have_the_values_they_were_released_with() -> None:

@@ -95,6 +95,7 @@ def test_a_plan_holds_what_its_two_files_say(files: Files) -> None:
         TOML
         + """\
 trigger = "plc"
+tone_map = "square-root"
 reference = "good.png"
 [[view.datum]]
 id = "hole"
@@ -121,6 +122,7 @@ x_note = "by hand"
     view = plan.view("left")
     assert (view.camera, view.width_px, view.height_px) == ("camera-1", 640, 480)
     assert (view.trigger, view.reference) == (Trigger.PLC, "good.png")
+    assert view.tone_map == "square-root"
     assert [(datum.id, datum.x_px, datum.y_px) for datum in view.datums] == [("hole", 12.0, 480.0)]
     assert plan.severity == {
         Severity.MINOR: Unresolved.HOLD,
@@ -605,6 +607,7 @@ def test_a_wrong_datum_is_named(
         ("width_px = 640", "width_px = 640.5", 13, "view[0].width_px", "whole number"),
         ("width_px = 640", "width_px = 0", 13, "view[0].width_px", "outside 1 to"),
         ("height_px = 480", 'trigger = "robot"', 14, "view[0].trigger", "station or plc"),
+        ("height_px = 480", 'tone_map = "log"', 14, "view[0].tone_map", "linear or square-root"),
         ("height_px = 480", "fps = 5", 14, "view[0].fps", "unknown"),
         ("[[view]]", '[severity]\nminor = "ok"\n[[view]]', 11, "severity.minor", "hold or nok"),
         ("[[view]]", '[severity]\nsome = "nok"\n[[view]]', 11, "severity.some", "unknown"),

@@ -393,6 +393,20 @@ def test_orders_wait_until_the_backlog_of_a_restarted_edge_is_read(bench: Bench)
     assert bench.verdict(begun.run).ok
 
 
+def test_an_order_names_the_tone_map_of_its_view(tmp_path: Path) -> None:
+    views = tuple(msgspec.structs.replace(view, tone_map=m.ToneMap.LINEAR) for view in PLAN.views)
+    for plan, named in (
+        (PLAN, msgspec.UNSET),
+        (msgspec.structs.replace(PLAN, views=views), "linear"),
+    ):
+        place = tmp_path / plan.hash
+        place.mkdir()
+        bench = Bench(place, plan)
+        bench.begin()
+        (order,) = [reply for reply in bench.hello() if isinstance(reply, m.Order)]
+        assert order.tone_map == named
+
+
 def test_an_order_that_was_lost_on_the_way_is_sent_again_the_same(bench: Bench) -> None:
     bench.hello()
     begun = bench.begin()

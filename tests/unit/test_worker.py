@@ -17,7 +17,7 @@ from edge.worker import Worker
 from inspection import wire
 from inspection.clock import SystemClock
 from inspection.errors import CameraError
-from inspection.messages import Missed, Reason, ViewResult
+from inspection.messages import Missed, Reason, ToneMap, ViewResult
 from inspection.testing import boards
 from inspection.testing.line import free_ports
 
@@ -49,6 +49,8 @@ class OddCamera:
                 return None  # type: ignore[return-value]
             case "an exception":
                 raise RuntimeError("SDK: transfer failed")
+            case "tone map linear":
+                return Shot(image, "1", 1, tone_map="linear")
             case "a long name":
                 return Shot(image, "x" * 5000, 1)
             case _:
@@ -96,10 +98,10 @@ def make(tmp_path: Path, package: Path) -> Iterator[Any]:
         entry.close()
 
 
-def answer_to(worker: Worker, expires_ns: int = IN_TIME) -> ViewResult:
+def answer_to(worker: Worker, expires_ns: int = IN_TIME, **changed: Any) -> ViewResult:
     """Have an order carried out; what lies in the outbox then."""
     ref = worker._models.states[0].ref
-    order = make_order(ref)
+    order = msgspec.structs.replace(make_order(ref), **changed)
     worker._carry_out(order, expires_ns)
     (raw,) = worker._outbox.read(worker._outbox.next_seq - 1, 1, 2**30)
     result = wire.RECORD.decode(raw)
@@ -113,6 +115,25 @@ def test_odd_but_usable_values_of_a_driver_are_used(make: Any, gives: str) -> No
     result = answer_to(make(gives))
     assert not any(isinstance(entry, Missed) for entry in result.points)
     assert len(result.frame) <= 500
+
+
+@pytest.mark.parametrize(
+    ("gives", "wanted", "judged"),
+    [
+        ("a picture", None, True),
+        ("tone map linear", ToneMap.LINEAR, True),
+        ("tone map linear", ToneMap.SQUARE_ROOT, False),
+        ("tone map linear", None, False),
+        ("a picture", ToneMap.LINEAR, False),
+    ],
+)
+def test_only_a_picture_by_the_plans_tone_map_is_judged(
+    make: Any, gives: str, wanted: ToneMap | None, judged: bool
+) -> None:
+    result = answer_to(make(gives), **({} if wanted is None else {"tone_map": wanted}))
+    for entry in result.points:
+        assert isinstance(entry, Missed) is not judged
+        assert judged or (entry.reason is Reason.IMAGE_UNREADABLE and "tone map" in entry.detail)
 
 
 @pytest.mark.parametrize("gives", ["no time", "no shot", "an exception", "nothing at all"])
