@@ -34,7 +34,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@touch $@
 
 test: environment
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: environment
 	$(BIN)/ruff check .

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
+import tempfile
 import time
+import weakref
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +20,8 @@ STARTS_S = 0.3
 
 
 class FakeGigE:
-    """Raises `ConfigurationError` where the program is not installed."""
+    """Raises `ConfigurationError` where the program is not installed. Its port is fixed, so that
+    there can be only one on a machine: while another of this class exists, this one waits."""
 
     address = "127.0.0.1"
 
@@ -24,13 +30,17 @@ class FakeGigE:
             raise ConfigurationError(
                 f"{PROGRAM} is not installed: apt-get install aravis-tools brings it"
             )
+        lock = Path(tempfile.gettempdir()) / f"{PROGRAM}.lock"
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        weakref.finalize(self, os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self.begin()
 
     def begin(self) -> None:
-        """Switch it on. Raises `ConfigurationError` where it does not start: its port is fixed, so
-        that there can be only one on a machine."""
+        """Switch it on. Raises `ConfigurationError` where it does not start: something else has its
+        port."""
         command = [PROGRAM, "-i", self.address, *self._arguments]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(STARTS_S)

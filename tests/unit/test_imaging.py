@@ -285,17 +285,21 @@ def test_a_refusal_says_nothing_on_stderr(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr().err == ""
 
 
-def test_a_5_megapixel_frame_is_read_in_time() -> None:
+def test_reading_a_5_megapixel_frame_costs_little_more_than_decoding_it() -> None:
+    """As a ratio within one run, because the machine may be busy; 1.0 to 1.5 were measured."""
     frame = np.random.default_rng(0).normal(picture(2048, 2448), 5).clip(0, 255).astype(np.uint8)
     for kind, options in (("JPEG", {"quality": 92}), ("PNG", {"compress_level": 1})):
         data = encoded(kind, frame, **options)
-        took = []
+        pixels = np.frombuffer(data, np.uint8)
+        bare, ours = [], []
         for _ in range(4):
-            before = time.monotonic()
+            begun = time.thread_time()
+            cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
+            between = time.thread_time()
             decode(data)
-            took.append(time.monotonic() - before)
-        # 25 and 100 ms on a quiet core; the bound leaves room for neighbours on this one.
-        assert min(took) < 0.3, (kind, took)
+            bare.append(between - begun)
+            ours.append(time.thread_time() - between)
+        assert min(ours) < 4 * min(bare), (kind, bare, ours)
 
 
 # ---------------------------------------------------------------- first checks
