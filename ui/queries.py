@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inspection.clock import Clock
@@ -20,6 +20,8 @@ from inspection.messages import Severity, Verdict
 from inspection.store import Reader
 from inspection.store.reader import (
     Absence,
+    BypassRow,
+    ChallengeRow,
     EventRow,
     PointRow,
     Production,
@@ -62,8 +64,8 @@ class NotOk:
     runs: int = 0
     """How many of the newest runs these are of."""
     contradictions: tuple[RunRow, ...] = ()
-    """Closed runs whose records do not add up to their verdict's numbers. There are none, unless
-    something is badly wrong."""
+    """Closed runs whose records do not add up to their verdict's numbers, though nobody has said
+    anything of them. There are none, unless something is badly wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Snapshot:
     """The newest runs of the window."""
     not_ok: NotOk
     events: tuple[EventRow, ...]
+    bypass: BypassRow | None = None
+    challenge: ChallengeRow | None = None
     fault: str = ""
     """Why the store could not be read just now; everything else is then from ``read_ns``."""
 
@@ -137,6 +141,8 @@ class Line:
             runs=runs,
             not_ok=self._not_ok(runs),
             events=tuple(self._reader.events(limit=EVENTS)),
+            bypass=self._reader.bypass(),
+            challenge=self._reader.challenge(),
         )
 
     # ------------------------------------------------------------------------ what is not OK
@@ -162,8 +168,17 @@ class Line:
             found=tuple(found),
             absences=tuple(each for run in shown for each in of_run[run.run][1]),
             runs=len(shown),
-            contradictions=tuple(run for run in shown if _contradicts(run, *of_run[run.run])),
+            contradictions=self._contradictions(shown, of_run),
         )
+
+    def _contradictions(
+        self,
+        runs: Sequence[RunRow],
+        of_run: Mapping[str, tuple[tuple[Found, ...], tuple[Absence, ...]]],
+    ) -> tuple[RunRow, ...]:
+        doubtful = [run for run in runs if _contradicts(run, *of_run[run.run])]
+        explained = self._reader.rest_on_more([run.run for run in doubtful])
+        return tuple(run for run in doubtful if run.run not in explained)
 
     def _judge(
         self, runs: Sequence[RunRow]

@@ -160,6 +160,27 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class BypassRow:
+    """Somebody has switched the inspection off: every part is held until it ends."""
+
+    person: str
+    why: str
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRow:
+    """The newest part with known defects that went through the line."""
+
+    part: str
+    passed: bool
+    missed: int
+    """Points at which a known defect was not found."""
+    finished_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """Something a person should know of."""
 
@@ -806,6 +827,44 @@ class Reader:
                 break
         return found
 
+    def bypass(self) -> BypassRow | None:
+        """The bypass that holds, None where the line inspects."""
+        row = self._newest(schema.bypass)
+        if row is None or row.change != "begin":
+            return None
+        return BypassRow(row.person, row.why, row.happened_ns, row.until_ns)
+
+    def challenge(self) -> ChallengeRow | None:
+        """The newest challenge of the open period, None where there was none."""
+        row = self._newest(schema.challenge)
+        if row is None:
+            return None
+        return ChallengeRow(row.part_id, row.passed, len(row.missed), row.finished_ns)
+
+    def rest_on_more(self, runs: Collection[str]) -> set[str]:
+        """Those of some runs whose verdict rests on more than their own records: on what people
+        said, or on the run that they go on from."""
+        decision, terms = schema.decision, schema.run_terms
+        found: set[str] = set()
+        for period, ids in self._homes(runs):
+            if not _has(period.rows, decision):
+                continue
+            for rows in period.rows(
+                sa.select(decision.c.run_id).where(decision.c.run_id.in_(ids)).distinct(),
+                sa.select(terms.c.run_id).where(
+                    terms.c.run_id.in_(ids), terms.c.repair_of.is_not(None)
+                ),
+            ):
+                found.update(row.run_id for row in rows)
+        return found
+
+    def _newest(self, table: sa.Table) -> Any:
+        """The newest row of a table that every period has at hand."""
+        if not _has(self._rows, table):
+            return None
+        (rows,) = self._rows(sa.select(table).order_by(table.c.number.desc()).limit(1))
+        return rows[0] if rows else None
+
     def counts(self) -> dict[str, int]:
         """How many rows each table has, over all periods; a row that was copied counts once."""
         total: Counter[str] = Counter()
@@ -862,6 +921,12 @@ class Reader:
         except ValueError:
             name = kind.__name__
             raise StoreError(f"{self.path}: {name} {value!r} is not known here") from None
+
+
+def _has(rows: Callable[..., list[list[Any]]], table: sa.Table) -> bool:
+    """Whether a file has a table: one of an older version, not migrated yet, may not."""
+    named = sa.text("SELECT 1 FROM sqlite_master WHERE name = :name")
+    return bool(rows(named.bindparams(name=table.name))[0])
 
 
 def _open_balance(planned: int, settled: dict[str, int]) -> Balance:

@@ -124,7 +124,7 @@ def test_fault_28_a_backlog_of_thousands_is_read_quickly_and_holds_nobody_up(
     outbox.close()
 
 
-def test_fault_46_a_late_defect_after_ok_is_told_and_the_verdict_stays(bench: Bench) -> None:
+def test_fault_46_a_late_defect_is_kept_and_the_verdict_stays(bench: Bench) -> None:
     bench.hello()
     begun = bench.begin()
     bench.clock.advance(ms=PLAN.deadline_ms + 1)
@@ -132,9 +132,26 @@ def test_fault_46_a_late_defect_after_ok_is_told_and_the_verdict_stays(bench: Be
     late = answer(run=begun.run, verdicts=(Verdict.NOK, Verdict.OK))
     bench.results(late)
     assert bench.verdict(begun.run).hold
+    kept = bench.reader.points(run=begun.run, late=True)
+    assert [(row.point, row.verdict) for row in kept] == [("p0", Verdict.NOK), ("p1", Verdict.OK)]
     again = bench.begin()  # a closed part gets a new run
     assert again.run != begun.run
     assert [row.run for row in bench.reader.runs()].count(begun.run) == 1
+
+
+def test_fault_46_a_defect_that_is_told_after_ok_is_an_event_and_no_verdict(bench: Bench) -> None:
+    """The edge came back without the order, which was placed again and answered; then the first
+    answer turns up after all."""
+    bench.hello()
+    begun = bench.begin()
+    bench.hello()
+    bench.results(answer(run=begun.run, attempt=2))
+    ok = bench.verdict(begun.run)
+    assert ok.ok
+    bench.results(answer(run=begun.run, verdicts=(Verdict.NOK, Verdict.OK)), first_seq=2)
+    assert [event.kind for event in bench.reader.events()].count("late_defect") == 1
+    after = bench.verdict(begun.run)
+    assert (after.ok, after.verdict_seq) == (True, ok.verdict_seq)
 
 
 @pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS, 15 * 365 * 24 * HOUR_NS])

@@ -106,8 +106,16 @@ def _head(title: str, snapshot: Snapshot, now_ns: int) -> Html:
         span("station", snapshot.station),
         span("state" if snapshot.running else "state gone", state),
         span("age", data),
+        *_challenged(snapshot, now_ns),
         span("read", f"Page read {words.clock_time(snapshot.read_ns, now_ns)}."),
     )
+
+
+def _challenged(snapshot: Snapshot, now_ns: int) -> Iterator[Html]:
+    """When the line last proved that it finds defects, where it is asked to."""
+    if snapshot.challenge is not None and snapshot.challenge.passed:
+        when = words.clock_time(snapshot.challenge.finished_ns, now_ns)
+        yield span("age", f"Challenge {snapshot.challenge.part} passed {when}.")
 
 
 def _age_s(snapshot: Snapshot, now_ns: int) -> float:
@@ -129,6 +137,22 @@ def _warnings(snapshot: Snapshot, now_ns: int) -> Iterator[Html]:
     elif open_runs and age_s > SILENT_S:
         silent = words.duration(age_s)
         yield div("warning", f"▲ A part is open, but nothing has been recorded for {silent}.")
+    if snapshot.bypass is not None:
+        since = words.clock_time(snapshot.bypass.since_ns, now_ns)
+        until = words.clock_time(snapshot.bypass.until_ns, now_ns)
+        yield div(
+            "alarm",
+            f"✕ Bypassed since {since} until {until} by {snapshot.bypass.person}:"
+            f" {snapshot.bypass.why}. Nothing is inspected and every part is held.",
+        )
+    if snapshot.challenge is not None and not snapshot.challenge.passed:
+        when = words.clock_time(snapshot.challenge.finished_ns, now_ns)
+        missed = words.points(snapshot.challenge.missed)
+        yield div(
+            "alarm",
+            f"✕ Challenge part {snapshot.challenge.part} failed at {when}: the known defect at"
+            f" {missed} was not found. Parts are held until a challenge passes.",
+        )
     if age_s < -SILENT_S:
         ahead = words.duration(-age_s)
         yield div("warning", f"▲ The last record is dated {ahead} ahead of this machine's clock.")
