@@ -70,7 +70,7 @@ class DemoCameras:
         if self._thread is not None:
             self._thread.join()
         if self._fake is not None:
-            self._fake.end()
+            self._fake.close()
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ class FakeGigE:
             )
         lock = Path(tempfile.gettempdir()) / f"{PROGRAM}.lock"
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        weakref.finalize(self, os.close, descriptor)
+        self._give_up = weakref.finalize(self, os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,6 +55,11 @@ class FakeGigE:
             self._process.wait()
             self._process = None
 
+    def close(self) -> None:
+        """Switch it off for good, and let the next one have the port."""
+        self.end()
+        self._give_up()
+
     def __enter__(self) -> Self:
         return self
 
@@ -64,4 +69,4 @@ class FakeGigE:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.end()
+        self.close()

@@ -51,9 +51,23 @@ def quantise(fp32_onnx: bytes, calibration_crops: Frame) -> bytes:
     nodes = worth_quantising(graph.graph)
     if not nodes:
         raise DataError("the graph has no convolution with an activation: nothing to quantise")
-    made = quantise_nodes(graph, calibration_crops, nodes, entry.name)
+    made = quantise_nodes(graph, symmetries(calibration_crops), nodes, entry.name)
     data: bytes = made.SerializeToString()
     return data
+
+
+def symmetries(crops: Frame) -> Frame:
+    """Crops in all ways to turn and mirror them (four where they are not square), as they are
+    trained on: (8 N, height, width, channels). Ranges seen on few crops are too narrow; this way
+    they cost half the AUROC less (circuit boards, 59 crops: .0037 for .0068)."""
+    turns = (0, 1, 2, 3) if crops.shape[1] == crops.shape[2] else (0, 2)
+    return np.concatenate(
+        [
+            np.rot90(mirrored, turn, axes=(1, 2))
+            for mirrored in (crops, crops[:, :, ::-1])
+            for turn in turns
+        ]
+    )
 
 
 def worth_quantising(graph: onnx.GraphProto) -> frozenset[str]:

@@ -143,7 +143,7 @@ def aravis_stand(place: Path) -> Stand:
         blind=lambda _: camera.end(),
         mend=camera.begin,
         shows_target=False,
-        end=camera.end,
+        end=camera.close,
     )
 
 

@@ -33,7 +33,7 @@ def test_a_camera_that_is_lost_and_found_again_in_mid_run_costs_no_point_its_rec
     if camera == "basler":
         pytest.importorskip("pypylon", reason="pypylon is not installed (extra basler)")
     else:
-        FakeGigE().end()  # skips where it is not installed
+        FakeGigE().close()  # skips where it is not installed
     model = build_package(tmp_path / "strict", name="strict", channels=3, ok_min=1.0, nok_min=1.0)
     asked = ["--parts", PARTS, "--views", VIEWS, "--camera", camera, "--headless"]
     files = ["--model", model, "--json", tmp_path / "demo.json", "--folder", tmp_path / "demo"]

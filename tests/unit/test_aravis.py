@@ -23,7 +23,7 @@ Open = Callable[..., Any]
 def fake() -> Iterator[FakeGigE]:
     camera = FakeGigE()
     yield camera
-    camera.end()
+    camera.close()
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_network_that_loses_packets_gives_no_half_pictures() -> None:
                     # The ramp of the fake camera runs from corner to corner.
                     assert np.array_equal(image[1:, :-1], image[:-1, 1:]), "a hole in the ramp"
     finally:
-        fake.end()
+        fake.close()
     assert whole > 0
     assert failed > 0, "nothing was lost: this shows nothing"
 
