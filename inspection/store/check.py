@@ -22,6 +22,7 @@ from inspection.ledger import Entry, count, settle
 from inspection.messages import Inspected, Verdict, ViewResult
 from inspection.store import schema
 from inspection.store.database import open_for_reading
+from inspection.store.people import basis_seal, decision_seal
 from inspection.store.periods import closed_periods, seal_before
 from inspection.store.writer import chain_next, chain_start, entry_of, verdict_seal
 
@@ -104,6 +105,7 @@ def _check(db: sa.Connection, found: PeriodFindings) -> None:
         found.runs += 1
         heads[run.run_id] = _check_run(db, run, found)
     _check_verdicts(db, heads, found)
+    _check_people(db, found)
 
 
 def _check_run(db: sa.Connection, run: Any, found: PeriodFindings) -> set[str]:
@@ -146,6 +148,12 @@ def _check_run(db: sa.Connection, run: Any, found: PeriodFindings) -> set[str]:
     if first is None:
         found.open_runs.append(run.run_id)
         return heads
+    terms = schema.run_terms
+    goes_on = sa.select(terms.c.run_id).where(
+        terms.c.run_id == run.run_id, terms.c.repair_of.is_not(None)
+    )
+    if db.execute(goes_on).first() is not None:
+        return heads  # its verdict counts the whole part, most of it from the run before
     settled = [settle(e for _, e in sorted(each, key=_number)) for each in entries.values()]
     balance = count(run.planned, (entry for entry in settled if entry is not None))
     told = (first.planned, first.ok, first.nok, first.review, first.not_inspected, 0)
@@ -181,6 +189,32 @@ def _check_verdicts(db: sa.Connection, heads: dict[str, set[str]], found: Period
             found.wrong.append(f"{name} was formed from other records")
         if row.verdict_seq > found.begins[0]:
             found.ends = (row.verdict_seq, row.seal)
+
+
+def _check_people(db: sa.Connection, found: PeriodFindings) -> None:
+    """Every word of a person sealed over the one before it on the same run, and every verdict that
+    rests on such words with the last of them still there."""
+    decision, basis, verdict = schema.decision, schema.verdict_basis, schema.verdict
+    last: dict[str, str] = {}
+    seals: set[str] = {""}
+    for row in db.execute(sa.select(decision).order_by(decision.c.number)).mappings():
+        if row["seal"] != decision_seal(last.get(row["run_id"], ""), row):
+            found.wrong.append(
+                f"run {row['run_id']}: decision {row['number']} was changed, or one before it is"
+                " missing"
+            )
+        last[row["run_id"]] = row["seal"]
+        seals.add(row["seal"])
+    for row in db.execute(
+        sa.select(basis, verdict.c.seal.label("of_verdict")).join(
+            verdict, verdict.c.verdict_seq == basis.c.verdict_seq
+        )
+    ).mappings():
+        name = f"run {row['run_id']}: what verdict {row['verdict_seq']} rests on"
+        if row["seal"] != basis_seal(row["of_verdict"], row):
+            found.wrong.append(f"{name} was changed")
+        if row["decisions"] not in seals:
+            found.wrong.append(f"{name} names a decision that is missing")
 
 
 def summary(findings: Sequence[PeriodFindings]) -> str:

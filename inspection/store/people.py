@@ -159,7 +159,7 @@ class PeopleTables:
             "digest": new.digest,
             "answer": new.answer,
         }
-        seal = _decision_seal(self._seal_of_last_decision(word.run), row)
+        seal = decision_seal(self._seal_of_last_decision(word.run), row)
         self._db.execute(schema.decision.insert(), {**row, "seal": seal})
 
     def add_basis(self, verdict_seq: int, run: str, basis: Basis) -> None:
@@ -176,7 +176,7 @@ class PeopleTables:
             "limit_reason": int(basis.limit),
             "decisions": self._seal_of_last_decision(run),
         }
-        seal = _sealed(verdict_seal, *row.values())
+        seal = basis_seal(verdict_seal, row)
         self._db.execute(schema.verdict_basis.insert(), {**row, "seal": seal})
 
     def add_challenge(self, run: str, part: str, plan_hash: str, missed: Sequence[str]) -> None:
@@ -373,7 +373,7 @@ class PeopleTables:
         for row in home.execute(
             sa.select(table).where(table.c.run_id == run).order_by(table.c.number)
         ).mappings():
-            intact = intact and row["seal"] == _decision_seal(before, row)
+            intact = intact and row["seal"] == decision_seal(before, row)
             before = row["seal"]
             try:
                 words.append(_decision(row))
@@ -413,9 +413,20 @@ _DECISION_SEALED = tuple(
 )
 
 
-def _decision_seal(before: str, row: Mapping[Any, Any]) -> str:
+def decision_seal(before: str, row: Mapping[Any, Any]) -> str:
+    """The seal of a decision over the one on the same run before it (empty: the first)."""
     answer = hashlib.sha256(row["answer"]).hexdigest()
     return _sealed(before, *(row[name] for name in _DECISION_SEALED), answer)
+
+
+_BASIS_SEALED = tuple(
+    column.name for column in schema.verdict_basis.columns if column.name != "seal"
+)
+
+
+def basis_seal(verdict_seal: str, row: Mapping[Any, Any]) -> str:
+    """The seal of what a verdict rests on, over the verdict's own."""
+    return _sealed(verdict_seal, *(row[name] for name in _BASIS_SEALED))
 
 
 def _sealed(*told: Any) -> str:

@@ -25,6 +25,7 @@ from inspection.plan import Challenge, Deciding, Plan, Unresolved
 from inspection.station.people import Person
 from inspection.station.station import Station
 from inspection.store import Store
+from inspection.store.check import check_store
 from inspection.store.periods import closed_periods
 
 replace = msgspec.structs.replace
@@ -514,6 +515,45 @@ def test_a_view_that_a_re_inspection_does_not_need_is_not_triggered(
     floor.ask(m.TriggerView, run=again.run, view="v1")
     floor.results(one(floor, again.run, "p1", Verdict.OK, "v1"), first_seq=3)
     assert floor.verdict(None).ok
+
+
+def told_wrong(floor: Floor) -> list[str]:
+    return [text for each in check_store(floor.folder / "station.db") for text in each.wrong]
+
+
+def test_the_check_of_a_store_finds_nothing_wrong_with_what_people_said(floor: Floor) -> None:
+    run = floor.inspected((Verdict.NOK, Verdict.NOK))
+    floor.decide("anna", run, "p0", Action.CONFIRM)
+    floor.decide("anna", run, "p1", Action.OVERRULE)
+    repaired(floor, run, "p0")
+    floor.inspected((Verdict.OK, Verdict.OK), repair_of=run, points=("p0",))
+    assert floor.verdict(None).ok
+    floor.decide("anna", run, "p1", Action.CANNOT_TELL)
+    assert not floor.verdict(None).ok
+    assert told_wrong(floor) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("UPDATE decision SET action = 'overrule' WHERE number = 1", "decision 1 was changed"),
+        ("DELETE FROM decision WHERE number = 1", "decision 2 was changed, or one before it"),
+        ("DELETE FROM decision WHERE number = 2", "names a decision that is missing"),
+        ("UPDATE verdict_basis SET ok_by_person = 0", "rests on was changed"),
+    ],
+)
+def test_the_check_of_a_store_tells_which_word_was_changed(
+    one_file: Floor, damage: str, told: str
+) -> None:
+    run = one_file.inspected((Verdict.NOK, Verdict.NOK))
+    one_file.decide("anna", run, "p0", Action.CONFIRM)
+    one_file.decide("anna", run, "p1", Action.OVERRULE)
+    assert told_wrong(one_file) == []
+    with sqlite3.connect(one_file.folder / "station.db") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            database.execute(f"DROP TRIGGER {name}")
+        assert database.execute(damage).rowcount
+    assert any(told in text for text in told_wrong(one_file))
 
 
 def test_nothing_goes_on_from_a_record_that_was_changed(floor: Floor) -> None:
