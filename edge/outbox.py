@@ -33,10 +33,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, NoReturn, Protocol, Self
+from typing import NamedTuple, NoReturn, Protocol
 
 from inspection import wire
+from inspection.closing import Closing
 from inspection.errors import OutboxError
 from inspection.messages import Gap
 
@@ -198,7 +198,7 @@ class _Survey(NamedTuple):
     end: int
 
 
-class Outbox:
+class Outbox(Closing):
     """Numbered records, durable once `append` has returned, kept until `forget`.
 
     Has one owner: a second one for the same folder is refused, and calls from several threads are
@@ -360,17 +360,6 @@ class Outbox:
         if self.fatal is None:
             self.fatal = OutboxError(f"outbox {self._directory} is closed")
         self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------ inside
 

@@ -132,6 +132,7 @@ class Line:
         read_ns = self._clock.wall_ns()
         since_ns = 0 if hours is None else read_ns - int(hours * HOUR_NS)
         runs = tuple(self._reader.runs(limit=MAX_RUNS, since_ns=since_ns))
+        bypass, challenge = self._reader.guard()
         return Snapshot(
             station=self._reader.station(),
             read_ns=read_ns,
@@ -141,8 +142,8 @@ class Line:
             runs=runs,
             not_ok=self._not_ok(runs),
             events=tuple(self._reader.events(limit=EVENTS)),
-            bypass=self._reader.bypass(),
-            challenge=self._reader.challenge(),
+            bypass=bypass,
+            challenge=challenge,
         )
 
     # ------------------------------------------------------------------------ what is not OK

@@ -6,13 +6,13 @@ import hashlib
 import re
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from edge.cameras import Shot
 from inspection import imaging
+from inspection.closing import Closing
 from inspection.errors import CameraError, ConfigurationError, ImageError
 from inspection.messages import ID_PATTERN, Reason
 
@@ -32,7 +32,7 @@ class FolderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Simulated time of exposure and transfer."""
 
 
-class FolderCamera:
+class FolderCamera(Closing):
     """Camera ``folder`` (`edge.cameras.Camera`)."""
 
     Settings = FolderSettings
@@ -93,17 +93,6 @@ class FolderCamera:
     def close(self) -> None:
         """See `edge.cameras.Camera.close`."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _file(self, part: str, view: str) -> Path:
         for word, value in (("part", part), ("view", view)):

@@ -12,14 +12,14 @@ import re
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, cast
 
 import cv2
 import numpy as np
 from msgspec import Meta, Struct
 
 from edge.cameras import Seen, Shot
+from inspection.closing import Closing
 from inspection.errors import CameraError, ConfigurationError
 from inspection.imaging import Frame
 from inspection.log import get_logger
@@ -66,7 +66,7 @@ def found() -> list[Seen]:
     ]
 
 
-class OpenCvCamera:
+class OpenCvCamera(Closing):
     """Camera ``opencv`` (`edge.cameras.Camera`)."""
 
     Settings = OpenCvSettings
@@ -130,17 +130,6 @@ class OpenCvCamera:
         if self._video is not None:
             self._video.release()
             self._video = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _name(self) -> str:
         settings = self._settings

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from edge.cameras import Shot
+from inspection.closing import Closing
 from inspection.errors import CameraError
 from inspection.rendering.pool import Views
 
@@ -23,7 +23,7 @@ class SimulatedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Simulated time of exposure and transfer."""
 
 
-class SimulatedCamera:
+class SimulatedCamera(Closing):
     """Camera ``simulated`` (`edge.cameras.Camera`). It renders nothing: a shot is a copy of a
     frame that was rendered before, with the body's defects pasted into it."""
 
@@ -50,14 +50,3 @@ class SimulatedCamera:
     def close(self) -> None:
         """See `edge.cameras.Camera.close`."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

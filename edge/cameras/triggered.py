@@ -19,8 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from msgspec import Meta, Struct
 
 from edge.cameras import Shot
 from edge.cameras.pixels import check_format, to_frame
+from inspection.closing import Closing
 from inspection.errors import CameraError, ConfigurationError, ImageError
 from inspection.log import get_logger
 from inspection.messages import ID_PATTERN, Reason
@@ -190,7 +190,7 @@ class Hand:
                 future.set_exception(error)
 
 
-class TriggeredCamera(abc.ABC):
+class TriggeredCamera(Closing):
     """A camera (`edge.cameras.Camera`) on top of a `Device`; opened again where it was lost, with
     all its settings."""
 
@@ -253,17 +253,6 @@ class TriggeredCamera(abc.ABC):
         """See `edge.cameras.Camera.close`."""
         self._closed = True
         self._lose(ANSWER_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------------------- one shot
 

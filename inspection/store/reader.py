@@ -827,19 +827,33 @@ class Reader:
                 break
         return found
 
-    def bypass(self) -> BypassRow | None:
-        """The bypass that holds, None where the line inspects."""
-        row = self._newest(schema.bypass)
-        if row is None or row.change != "begin":
-            return None
-        return BypassRow(row.person, row.why, row.happened_ns, row.until_ns)
-
-    def challenge(self) -> ChallengeRow | None:
-        """The newest challenge of the open period, None where there was none."""
-        row = self._newest(schema.challenge)
-        if row is None:
-            return None
-        return ChallengeRow(row.part_id, row.passed, len(row.missed), row.finished_ns)
+    def guard(self) -> tuple[BypassRow | None, ChallengeRow | None]:
+        """The bypass that holds, and the newest challenge of the open period; None for what there
+        is none of, and where a store of an older version cannot know."""
+        bypass, challenge = schema.bypass, schema.challenge
+        if not _has(self._rows, bypass):
+            return None, None
+        switched, proved = self._rows(
+            sa.select(bypass).order_by(bypass.c.number.desc()).limit(1),
+            sa.select(challenge).order_by(challenge.c.number.desc()).limit(1),
+        )
+        return (
+            next(
+                (
+                    BypassRow(row.person, row.why, row.happened_ns, row.until_ns)
+                    for row in switched
+                    if row.change == "begin"
+                ),
+                None,
+            ),
+            next(
+                (
+                    ChallengeRow(row.part_id, row.passed, len(row.missed), row.finished_ns)
+                    for row in proved
+                ),
+                None,
+            ),
+        )
 
     def rest_on_more(self, runs: Collection[str]) -> set[str]:
         """Those of some runs whose verdict rests on more than their own records: on what people
@@ -857,13 +871,6 @@ class Reader:
             ):
                 found.update(row.run_id for row in rows)
         return found
-
-    def _newest(self, table: sa.Table) -> Any:
-        """The newest row of a table that every period has at hand."""
-        if not _has(self._rows, table):
-            return None
-        (rows,) = self._rows(sa.select(table).order_by(table.c.number.desc()).limit(1))
-        return rows[0] if rows else None
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has, over all periods; a row that was copied counts once."""

@@ -10,16 +10,15 @@ import tempfile
 import time
 import weakref
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from inspection.closing import Closing
 from inspection.errors import ConfigurationError
 
 PROGRAM = "arv-fake-gv-camera-0.8"
 STARTS_S = 0.3
 
 
-class FakeGigE:
+class FakeGigE(Closing):
     """Raises `ConfigurationError` where the program is not installed. Its port is fixed, so that
     there can be only one on a machine: while another of this class exists, this one waits."""
 
@@ -59,14 +58,3 @@ class FakeGigE:
         """Switch it off for good, and let the next one have the port."""
         self.end()
         self._give_up()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

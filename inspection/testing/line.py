@@ -14,11 +14,11 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
+from inspection.closing import Closing
 from inspection.keys import Allowed, KeyRole, new_pair, read_public, write_allowed
 from inspection.store.reader import Reader
 from inspection.testing.forked import Forked
@@ -40,7 +40,7 @@ def free_ports(count: int) -> list[int]:
             entry.close()
 
 
-class Line:
+class Line(Closing):
     """The processes of one line and the folder they work in.
 
     ``models`` maps the names that the plan uses to package folders; ``edge_models`` may give the
@@ -238,17 +238,6 @@ class Line:
                 process.wait()
         for proxy in self.links.values():
             proxy.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ---------------------------------------------------------------------------- observation
 

@@ -20,9 +20,10 @@ import struct
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from inspection.closing import Closing
 
 CHUNK = 64 * 1024
 QUEUED_CHUNKS = 64
@@ -59,7 +60,7 @@ class _Weather:
         self.passes.set()
 
 
-class Proxy:
+class Proxy(Closing):
     """Forwards what comes in at ``endpoint`` to ``target``, both ``tcp://HOST:PORT``.
 
     Port 0 takes any that is free. Where the target does not answer, the client's connection is
@@ -142,17 +143,6 @@ class Proxy:
             return
         self._await(self._hang_up())
         self._end_loop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------------------------- inside
 

@@ -237,8 +237,9 @@ def _package(
     graphs = export.export_graphs(
         network, calibration, told.input, classes, made, novelty=novelty, int8_crops=aside
     )
+    said = export.outputs(graphs.fp32, crops)
     if novelty is not None:
-        off = ood_difference(network, classes, novelty, crops, export.outputs(graphs.fp32, crops))
+        off = ood_difference(network, calibration, told.input, classes, novelty, crops, said)
         if off > OOD_LIMIT:
             progress(
                 "warning: no out-of-distribution score: in the exported graph it differs by"
@@ -248,9 +249,9 @@ def _package(
             graphs = export.export_graphs(
                 network, calibration, told.input, classes, made, int8_crops=aside
             )
+            said = export.outputs(graphs.fp32, crops)
     if graphs.no_int8:
         progress(f"warning: no 8-bit graph: {graphs.no_int8}")
-    said = export.outputs(graphs.fp32, crops)
     scores = said.scores.astype(np.float64)
     ood_max, held_back = None, None
     if said.ood is not None:

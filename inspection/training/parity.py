@@ -222,19 +222,22 @@ def check_parity(
 
 
 def ood_difference(
-    network: nn.Module, classes: int, novelty: Novelty, crops: Frame, said: Outputs
+    network: nn.Module,
+    calibration: Calibration,
+    spec: CropSpec,
+    classes: int,
+    novelty: Novelty,
+    crops: Frame,
+    said: Outputs,
 ) -> float:
     """By which share (from a score of 1 on) a graph's out-of-distribution scores of these crops
     differ at most from what the fitted novelty says of the network; infinite where it is none."""
-    look = with_embedding(network.to("cpu").eval(), classes)
-    if look is None or said.ood is None:
+    reference = _Reference(network, calibration, spec, classes, novelty)
+    wanted = [reference.says(crops[i : i + BATCH])[1] for i in range(0, len(crops), BATCH)]
+    told = [part for part in wanted if part is not None]
+    if said.ood is None or len(told) < len(wanted):
         return float("inf")
-    wanted = []
-    with torch.inference_mode():
-        for start in range(0, len(crops), BATCH):
-            some = torch.from_numpy(crops[start : start + BATCH]).permute(0, 3, 1, 2).float()
-            wanted.append(novelty.distances(_array(look(some)[1])))
-    share = _ood_shares(said.ood.astype(np.float64), np.concatenate(wanted))
+    share = _ood_shares(said.ood.astype(np.float64), np.concatenate(told))
     return float(share.max()) if np.isfinite(share).all() else float("inf")
 
 
