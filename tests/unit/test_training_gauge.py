@@ -245,3 +245,23 @@ def test_wrong_zones_cost_more_than_right_ones_if_they_count() -> None:
     # It starts with the belief that a cell belongs to nobody.
     assert loss_of(counted, [1.0] * 4, zones=1.0) > loss_of(counted, [1.0] * 4, zones=0.0) + 1
     assert loss_of(ignored, [1.0] * 4, zones=1.0) == loss_of(ignored, [1.0] * 4, zones=0.0)
+
+
+# ---------------------------------------------------------------------------------- the fast stem
+
+
+@pytest.mark.parametrize("size", [4, 8, 12])
+def test_a_stem_of_patches_keeps_the_grid_of_cells(size: int) -> None:
+    torch.manual_seed(0)
+    spec = CropSpec(width=64, height=48, channels=3)
+    network = build("gauge", CLASSES, spec, {**SMALL, "patch": size})
+    assert isinstance(network, CellClassifier)
+    look = network.look(torch.randint(0, 256, (2, 3, 48, 64)).float())
+    assert look.cells.shape == (2, CLASSES, 6, 8)
+    assert look.logits.shape == (2, CLASSES)
+
+
+def test_a_patch_that_does_not_tile_is_refused() -> None:
+    spec = CropSpec(width=64, height=64, channels=3)
+    with pytest.raises(RecipeError, match=r"options\.patch: 6 px"):
+        build("gauge", CLASSES, spec, {**SMALL, "patch": 6})

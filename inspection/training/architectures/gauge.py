@@ -9,8 +9,12 @@ Hu, "Visual Pattern Recognition by Moment Invariants", 1962). A small perceptron
 a coarse map of the crop, and in training it also has to say the measures of the point: learning to
 measure is what teaches it to tell 4.6 mm from 4.4 mm.
 
-Two strided convolutions with a block between them see lines of one pixel wherever they lie;
-residual blocks are as in He et al. (2016), the last scale of each starting at zero (Goyal et al.,
+Two strided convolutions with a block between them see lines of one pixel wherever they lie. With
+the option ``patch`` one convolution of so many pixels and a stride of 4 takes their place: what
+lies in a patch is kept at a third of the time (as in Dosovitskiy et al., "An Image is Worth 16x16
+Words", 2021, with patches that overlap).
+
+Residual blocks are as in He et al. (2016), the last scale of each starting at zero (Goyal et al.,
 2017); the cells see the coarse map too (Lin et al., "Feature Pyramid Networks", 2017).
 """
 
@@ -27,6 +31,7 @@ from inspection.training.architectures.cells import GOOD_BIAS, Block
 from inspection.training.data import ZONES
 
 DEFAULTS = {
+    "patch": 1,
     "line_channels": 16,
     "line_blocks": 1,
     "fine_channels": 32,
@@ -51,6 +56,13 @@ READINGS = 14
 
 def _joined(before: int, after: int, size: int, stride: int) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+
+
+def _patches(before: int, after: int, size: int) -> nn.Sequential:
+    if size % 4:
+        raise RecipeError(f"options.patch: {size} px: take 1 for none, or a multiple of 4")
+    convolution = nn.Conv2d(before, after, size, stride=4, padding=(size - 4) // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
 
@@ -110,10 +122,14 @@ class Gauge(CellClassifier):
             raise RecipeError("input: width and height must be multiples of 16 for 'gauge'")
         line, fine = wanted["line_channels"], wanted["fine_channels"]
         cell, coarse = wanted["cell_channels"], wanted["coarse_channels"]
-        self.fine = nn.Sequential(
+        patch = wanted["patch"]
+        lines = [
             _joined(spec.channels, line, 3, 2),
             *(Block(line) for _ in range(wanted["line_blocks"])),
             _joined(line, fine, 3, 2),
+        ]
+        self.fine = nn.Sequential(
+            *(lines if patch == 1 else [_patches(spec.channels, fine, patch)]),
             *(Block(fine) for _ in range(wanted["fine_blocks"])),
         )
         self.middle = nn.Sequential(
