@@ -81,8 +81,9 @@ CPU = torch.device("cpu")
 
 DEFECT_CELL_WEIGHT = 3.0
 """Few cells are defective even in a batch full of defects."""
-CALIBRATION_SHARE = 0.1
-"""Of the training parts, set aside for the ranges of an 8-bit graph."""
+CALIBRATION_SHARE, CALIBRATION_POINTS = 0.1, 1000
+"""Of the training parts, set aside for the ranges of an 8-bit graph: a share of them, or so many as
+have about so many points, where that is less."""
 LARGEST_GRADIENT = 5.0
 MEASURE_BETA = 0.1
 """Errors of a measure up to this share of its limit count squared, larger ones by themselves."""
@@ -157,7 +158,9 @@ def train(
         progress(f"unreadable, not used: {unreadable.path}: {unreadable.why}")
     split = split_parts(dataset, description.split, test_parts)
     if told.export.int8:
-        split = check_split(dataset, split.with_calibration(CALIBRATION_SHARE, dataset.together))
+        points = sum(map(_labelled, dataset.of(split.train)))
+        share = min(CALIBRATION_SHARE, CALIBRATION_POINTS / max(1, points))
+        split = check_split(dataset, split.with_calibration(share, dataset.together))
     check_leaks(dataset, split)
     progress(
         f"{len(dataset.pictures)} pictures of {len(dataset.parts)} parts:"
