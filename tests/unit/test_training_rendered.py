@@ -6,6 +6,7 @@ import itertools
 import math
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -211,6 +212,19 @@ def test_an_interrupted_run_goes_on_where_it_was(drawn: Path, tmp_path: Path) ->
     assert f"{2 * TINY.welds} welds of 2 parts" in said[0]
     assert bytes_of(root) == bytes_of(drawn)
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
+
+
+def test_two_who_draw_the_same_set_do_not_tear_each_others_parts(
+    drawn: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "welds"
+    with ThreadPoolExecutor(2) as both:
+        said: list[str] = []
+        for _ in range(2):
+            both.submit(render_missing, describe(), root, progress=said.append)
+    assert sum("rendering" in line for line in said) == 1, said
+    for folder, weld in truth_of(drawn):
+        assert (root / folder.name / weld.file).read_bytes() == (folder / weld.file).read_bytes()
 
 
 def test_a_folder_with_nothing_but_a_torn_split_says_how_to_go_on(

@@ -7,6 +7,7 @@ one, and ``welds.json``, written last.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
 import os
@@ -127,6 +128,13 @@ def render_missing(
     `DataError` where the folder holds pictures of another recipe."""
     recipe = recipe_of(description)
     _claim(root, recipe)
+    # Whoever comes while another process draws waits for it, and finds what it has drawn.
+    with (root / RECIPE).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _render(recipe, root, splits, progress)
+
+
+def _render(recipe: Rendered, root: Path, splits: Collection[str], progress: Progress) -> None:
     jobs = [
         _Job(recipe, split, part, folder)
         for split in SPLITS
