@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,7 +13,8 @@ from inspection.errors import ConfigurationError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Id
 from inspection.package import MANIFEST
-from inspection.registry import CURRENT
+from inspection.registry import pointer_of
+from inspection.runtimes import NO_PREFERENCE, Preference
 from inspection.trust import TrustFile, trusted_keys
 
 
@@ -53,6 +55,12 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     machine. Some 4096 more than the models need; none without it."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 32
     """Points judged in one inference; between two the worker shows that it is alive."""
+    hang_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    """An inference that takes longer is ended, and its points are not inspected."""
+    provider: Literal["cpu", "cuda", "tensorrt", "openvino"] | None = None
+    """What to run on rather than on the others that a package was verified on."""
+    provider_options: dict[Literal["cpu", "cuda", "tensorrt", "openvino"], dict[str, str]] = {}
+    """Options of ONNX Runtime's providers, as ``{ tensorrt = { device_id = "0" } }``."""
 
 
 class EdgeConfig(Struct, frozen=True, kw_only=True):
@@ -65,6 +73,7 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     keys: ClientKeys | None = None
     trusted: tuple[Path, ...] = ()
     """Public keys; where there are any, nothing that none of them signed is loaded."""
+    preference: Preference = NO_PREFERENCE
 
 
 def read_edge(path: Path) -> EdgeConfig:
@@ -74,7 +83,7 @@ def read_edge(path: Path) -> EdgeConfig:
     keys = client_keys(path, file.keys, endpoints)
     models = {name: resolve(path, folder) for name, folder in file.models.items()}
     for name, folder in models.items():
-        if not any((folder / name).is_file() for name in (MANIFEST, CURRENT)):
+        if not (folder / MANIFEST).is_file() and not pointer_of(folder).is_file():
             message = f"{folder}: no model package here ({MANIFEST} is missing)"
             raise ConfigurationError(Problem(str(path), None, f"models.{name}", message))
     cameras = {}
@@ -91,4 +100,16 @@ def read_edge(path: Path) -> EdgeConfig:
         cameras=cameras,
         keys=keys,
         trusted=trusted_keys(path, file.trust),
+        preference=Preference(file.provider, _beside(path, file.provider_options)),
     )
+
+
+def _beside(path: Path, options: Mapping[Any, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Options with the folders in them (``trt_engine_cache_path``, ``cache_dir``) resolved."""
+    return {
+        provider: {
+            key: str(resolve(path, value)) if key.endswith(("_path", "_dir")) else value
+            for key, value in given.items()
+        }
+        for provider, given in options.items()
+    }

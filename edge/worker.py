@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from itertools import islice
 
 import msgspec
@@ -18,8 +19,9 @@ from msgspec import UNSET
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
 from edge.evidence_spool import EvidenceSpool
-from edge.judge import PNG, Judge, Models, missed
+from edge.judge import PNG, Judge, missed
 from edge.link import Link
+from edge.models import Models
 from edge.outbox import Outbox
 from inspection import wire
 from inspection.clock import Clock
@@ -28,6 +30,7 @@ from inspection.errors import (
     CameraError,
     ConfigurationError,
     ImageError,
+    ModelHung,
     OutboxError,
     TooLarge,
     WireError,
@@ -39,6 +42,7 @@ from inspection.messages import (
     FrameTaken,
     Inspected,
     Missed,
+    ModelRef,
     Order,
     OrderRef,
     Reason,
@@ -132,19 +136,30 @@ class Worker:
         self._keys = config.keys
         self._handshakes = Handshakes()
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
-        self._models = Models(config.models, threads=config.file.threads, trusted=config.trusted)
+        self._models = Models(
+            config.models,
+            threads=config.file.threads,
+            trusted=config.trusted,
+            batch=config.file.batch,
+            hang_s=config.file.hang_ms / 1000,
+            preference=config.preference,
+        )
+        self._models.in_use = self._models_in_hand
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
         self._spool = EvidenceSpool(config.directory / "evidence")
         self._judge = Judge(
-            self._models, self._spool, batch=config.file.batch, between=self._converse
+            self._models,
+            self._spool,
+            batch=config.file.batch,
+            between=self._converse,
+            hang_s=config.file.hang_ms / 1000,
         )
-        self._link = Link(
-            self._edge, self._cameras, self._models.states, self._outbox, self._in_hand
-        )
+        self._link = Link(self._edge, self._cameras, self._models, self._outbox, self._in_hand)
         self._queue: deque[tuple[Order, int]] = deque()
         self._current: OrderRef | None = None
+        self._current_models: Sequence[ModelRef] = ()
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
         self._evidence_stuck_ns: int | None = None
@@ -161,13 +176,18 @@ class Worker:
         self._stopped = True
 
     def run(self) -> None:
-        """Work until `stop`."""
+        """Work until `stop`. Raises `ModelHung`, after all that was said is durable, where an
+        engine did not let go of an inference: only a new process can judge again."""
         while not self._stopped:
             self._converse()
             self._look_for_cameras()
+            if self._models.look(self._clock.monotonic_ns()):
+                self._link.ping_now()
             if self._queue:
                 order, expires_ns = self._queue.popleft()
                 self._carry_out(order, expires_ns)
+                if self._judge.stuck:
+                    raise ModelHung("an inference does not end", ended=False)
                 continue
             wait_ms = self._link.wait_ns(self._clock.monotonic_ns()) // 1_000_000
             poller = zmq.Poller()
@@ -183,6 +203,8 @@ class Worker:
         self._disconnect(self._evidence)
         self._context.term()
         self._outbox.close()
+        self._judge.close()
+        self._models.close()
 
     # -------------------------------------------------------------------------------- orders
 
@@ -205,8 +227,15 @@ class Worker:
         waiting = (_ref(order) for order, _ in self._queue)
         return tuple(waiting) if self._current is None else (self._current, *waiting)
 
+    def _models_in_hand(self) -> set[ModelRef]:
+        refs = set(self._current_models)
+        for order, _ in self._queue:
+            refs.update(order.models.values())
+        return refs
+
     def _carry_out(self, order: Order, expires_ns: int) -> None:
         self._current = _ref(order)
+        self._current_models = tuple(order.models.values())
         begun = time.perf_counter()
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
@@ -221,7 +250,8 @@ class Worker:
                 self._tell(
                     FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
                 )
-                points = self._judge.points(order, shot.image)
+                remaining_ns = expires_ns - self._clock.monotonic_ns()
+                points = self._judge.points(order, shot.image, remaining_ns / 1e9)
         except CameraError as error:
             points = tuple(missed(order.points, Reason.NO_IMAGE, str(error)))
         except ImageError as error:
@@ -233,7 +263,7 @@ class Worker:
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
         self._outbox.append([self._record(order, frame, captured_ns, points)])
-        self._current = None
+        self._current, self._current_models = None, ()
         self._log.info(
             "view judged",
             run=order.run,
