@@ -56,13 +56,11 @@ def session(
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(path)
     )
+    given = dict(provider_options or {})
+    if provider == "OpenVINOExecutionProvider":
+        given.setdefault("num_of_threads", str(threads))  # else it takes every core there is
     try:
-        made = ort.InferenceSession(
-            data,
-            options,
-            providers=[(provider, dict(provider_options or {}))],
-            enable_fallback=0,
-        )
+        made = ort.InferenceSession(data, options, providers=[(provider, given)], enable_fallback=0)
     except Exception as error:  # noqa: BLE001  ONNX Runtime raises a class of its own for each status code
         raise PackageError(
             f"{path.parent}: ONNX Runtime refuses the graph: {_line(error)}"
