@@ -44,6 +44,9 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: Annotated[dict[Id, str], Meta(min_length=1)]
     """Model packages, or a registry's folders (``registry/NAME``) for their current ones, by the
     name that plans use."""
+    shadow: dict[Id, str] = {}
+    """Candidates that judge beside the released models, by the name of the model: a package, or a
+    registry's folder for its current one. What they say never counts."""
     trust: TrustFile | None = None
     """Whose signature every package and policy must carry."""
     keys: ClientKeysFile | None = None
@@ -74,6 +77,7 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     trusted: tuple[Path, ...] = ()
     """Public keys; where there are any, nothing that none of them signed is loaded."""
     preference: Preference = NO_PREFERENCE
+    shadow: dict[str, Path] = {}
 
 
 def read_edge(path: Path) -> EdgeConfig:
@@ -82,10 +86,15 @@ def read_edge(path: Path) -> EdgeConfig:
     endpoints = {"station.edge": file.station.edge, "station.evidence": file.station.evidence}
     keys = client_keys(path, file.keys, endpoints)
     models = {name: resolve(path, folder) for name, folder in file.models.items()}
-    for name, folder in models.items():
-        if not (folder / MANIFEST).is_file() and not pointer_of(folder).is_file():
-            message = f"{folder}: no model package here ({MANIFEST} is missing)"
-            raise ConfigurationError(Problem(str(path), None, f"models.{name}", message))
+    shadow = {name: resolve(path, folder) for name, folder in file.shadow.items()}
+    for table, folders in (("models", models), ("shadow", shadow)):
+        for name, folder in folders.items():
+            if not (folder / MANIFEST).is_file() and not pointer_of(folder).is_file():
+                message = f"{folder}: no model package here ({MANIFEST} is missing)"
+                raise ConfigurationError(Problem(str(path), None, f"{table}.{name}", message))
+    if strangers := sorted(set(shadow) - set(models)):
+        message = f"there is no model {strangers[0]} whose crops it could judge"
+        raise ConfigurationError(Problem(str(path), None, f"shadow.{strangers[0]}", message))
     cameras = {}
     for name, camera in file.cameras.items():
         settings = dict(camera.settings)
@@ -100,6 +109,7 @@ def read_edge(path: Path) -> EdgeConfig:
         cameras=cameras,
         keys=keys,
         trusted=trusted_keys(path, file.trust),
+        shadow=shadow,
         preference=Preference(file.provider, _beside(path, file.provider_options)),
     )
 

@@ -17,6 +17,7 @@ from msgspec import UNSET
 from edge.evidence_spool import EvidenceSpool
 from edge.inference import Inference
 from edge.models import HANG_S, Models
+from edge.shadow import Shadow
 from inspection import imaging, runtimes
 from inspection.errors import ImageError, ModelHung, OutboxError, PackageError
 from inspection.imaging import Frame
@@ -61,12 +62,14 @@ class Judge:
         batch: int = 32,
         between: Callable[[], None] = lambda: None,
         hang_s: float = HANG_S,
+        shadow: Shadow | None = None,
     ) -> None:
         self._models = models
         self._spool = spool
         self._batch = batch
         self._between = between
         self._hang_s = hang_s
+        self._shadow = shadow
         self._inference = Inference()
         self._until_s = 0.0
 
@@ -126,8 +129,13 @@ class Judge:
             except PackageError as error:
                 yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
                 continue
-            for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True):
-                yield self._one_point(model, task, crop, row, ood)
+            entries = [
+                self._one_point(model, task, crop, row, ood)
+                for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True)
+            ]
+            yield from entries
+            if self._shadow is not None:
+                self._shadow.offer(order, name, model.package, batch, image, crops, entries)
             self._between()
 
     def _one_point(

@@ -71,7 +71,8 @@ class _Job:
 
 
 class Models:
-    """The packages an edge was configured with; those that can be are ready on return.
+    """The packages an edge was configured with; those that can be are ready on return, or with
+    ``later`` as soon as `look` finds them opened.
 
     All but the opening of packages happens on the thread of whoever calls.
     """
@@ -85,6 +86,7 @@ class Models:
         batch: int = 32,
         hang_s: float = HANG_S,
         preference: Preference = runtimes.NO_PREFERENCE,
+        later: bool = False,
     ) -> None:
         self._threads = threads
         self._trusted = tuple(trusted)
@@ -102,7 +104,10 @@ class Models:
         self._slots: dict[str, _Slot] = {}
         for name, folder in folders.items():
             pointer = pointer_of(folder)
-            slot = self._slots[name] = _Slot(folder, follows=pointer.is_file())
+            slot = self._slots[name] = _Slot(folder, follows=pointer.is_file() or later)
+            if later:
+                slot.mark = "not looked at yet"
+                continue
             slot.mark = _mark(pointer)
             try:
                 model = self._open(folder)

@@ -19,10 +19,11 @@ from msgspec import UNSET
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
 from edge.evidence_spool import EvidenceSpool
-from edge.judge import PNG, Judge, missed
+from edge.judge import Judge, missed
 from edge.link import Link
 from edge.models import Models
 from edge.outbox import Outbox
+from edge.shadow import Shadow
 from inspection import wire
 from inspection.clock import Clock
 from inspection.curve import Handshakes, connect_with
@@ -149,12 +150,24 @@ class Worker:
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
         self._spool = EvidenceSpool(config.directory / "evidence")
+        self._shadow = None
+        if config.shadow:
+            self._shadow = Shadow(
+                config.shadow,
+                edge=self._edge,
+                threads=config.file.threads,
+                trusted=config.trusted,
+                batch=config.file.batch,
+                hang_s=config.file.hang_ms / 1000,
+                preference=config.preference,
+            )
         self._judge = Judge(
             self._models,
             self._spool,
             batch=config.file.batch,
             between=self._converse,
             hang_s=config.file.hang_ms / 1000,
+            shadow=self._shadow,
         )
         self._link = Link(self._edge, self._cameras, self._models, self._outbox, self._in_hand)
         self._queue: deque[tuple[Order, int]] = deque()
@@ -183,6 +196,8 @@ class Worker:
             self._look_for_cameras()
             if self._models.look(self._clock.monotonic_ns()):
                 self._link.ping_now()
+            if self._shadow is not None:
+                self._shadow.collect(self._spool, self._clock.monotonic_ns())
             if self._queue:
                 order, expires_ns = self._queue.popleft()
                 self._carry_out(order, expires_ns)
@@ -199,6 +214,9 @@ class Worker:
         """Give everything back; what was not sent stays on disk."""
         for eye in self._eyes.values():
             eye.close()
+        if self._shadow is not None:
+            self._shadow.collect(self._spool, self._clock.monotonic_ns(), all_of_it=True)
+            self._shadow.close()
         self._disconnect(self._socket)
         self._disconnect(self._evidence)
         self._context.term()
@@ -263,6 +281,8 @@ class Worker:
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
         self._outbox.append([self._record(order, frame, captured_ns, points)])
+        if self._shadow is not None:
+            self._shadow.begin(order)
         self._current, self._current_models = None, ()
         self._log.info(
             "view judged",
@@ -405,7 +425,9 @@ class Worker:
             data = self._spool.get(kept.sha256)
             if data is None:
                 continue
-            evidence = Evidence(edge=self._edge, sha256=kept.sha256, media_type=PNG, data=data)
+            evidence = Evidence(
+                edge=self._edge, sha256=kept.sha256, media_type=kept.media_type, data=data
+            )
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
             except zmq.Again:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from inspection import gate as gates
-from inspection import providers, signing
+from inspection import providers, shadow, signing
 from inspection.backtest import backtest
 from inspection.backtest import report as backtest_report
 from inspection.config import resolve as resolve_beside
@@ -109,6 +109,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     added.add_argument("escapes", type=Path, help="folder of crops (PNG)")
     added.add_argument("--out", type=Path, required=True, help="folder of the new package")
     added.add_argument("--version", required=True, help="version of the new package")
+    added = command("shadow", _shadow, "what candidates said beside the released models")
+    added.add_argument("--store", required=True, help="the station's station.db")
+    added.add_argument("--evidence", help="folder or URL (default: beside the store)")
+    added.add_argument("--model", help="only this model, by the name that plans use")
+    added.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON")
     added = command("backtest", _backtest, "what a package would have said of production")
     added.add_argument("package", help=what)
     added.add_argument("--store", required=True, help="the station's station.db")
@@ -443,6 +448,37 @@ def _backtest(arguments: argparse.Namespace) -> int:
     print(backtest_report(result))
     if arguments.json is not None:
         data = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+        try:
+            arguments.json.write_bytes(data)
+        except OSError as error:
+            raise DataError(f"{arguments.json}: cannot be written: {error.strerror}") from None
+    return 0
+
+
+# ------------------------------------------------------------------------------------- shadow
+
+
+def _shadow(arguments: argparse.Namespace) -> int:
+    store = Path(str(arguments.store).removeprefix("sqlite:///").removeprefix("file://"))
+    evidence = EvidenceStore(arguments.evidence or store.parent / "evidence")
+    reports, missing = [], 0
+    for sha256 in Reader(store).evidence_of(shadow.SHADOW):
+        data = evidence.get(sha256)
+        if data is None:
+            missing += 1
+            continue
+        reports.append(shadow.decode_report(data))
+    found = shadow.compare(reports)
+    if arguments.model is not None:
+        found = shadow.Report(
+            comparisons=tuple(c for c in found.comparisons if c.model == arguments.model),
+            dropped={m: n for m, n in found.dropped.items() if m == arguments.model},
+        )
+    print(shadow.told(found))
+    if missing:
+        print(f"{missing} reports are not in the evidence store, or have changed there")
+    if arguments.json is not None:
+        data = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
         try:
             arguments.json.write_bytes(data)
         except OSError as error:
