@@ -150,14 +150,18 @@ def pointer_of(folder: Path) -> Path:
     return folder if folder.name == CURRENT else folder / CURRENT
 
 
+def versions(folder: Path) -> list[Path]:
+    """The packages that lie in a registry's folder; none where it is no such folder."""
+    try:
+        return sorted(path for path in folder.iterdir() if (path / MANIFEST).is_file())
+    except OSError:
+        return []
+
+
 def find_version(folder: Path, ref: ModelRef) -> Path | None:
     """The version in a registry's folder (``registry/NAME``) that is this package with this policy;
     None where it is not here."""
-    try:
-        found = sorted(path for path in folder.iterdir() if (path / MANIFEST).is_file())
-    except OSError:
-        return None
-    for path in found:
+    for path in versions(folder):
         with contextlib.suppress(PackageError):
             if read_reference(path)[2] == ref:
                 return path
