@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import signal
 from pathlib import Path
@@ -11,6 +12,10 @@ from edge.config import read_edge
 from edge.worker import Worker
 from inspection import log
 from inspection.clock import SystemClock
+from inspection.errors import ModelHung
+
+STUCK = 70
+"""Exit status of a worker whose engine does not come back: to be started again."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
         logger.info("edge started", edge=config.file.edge, cameras=sorted(config.cameras))
         worker.run()
         logger.info("edge stopped")
+    except ModelHung as error:
+        logger.error("edge ends itself", fault=str(error), exit_status=STUCK)
+        worker.close()
+        # The usual end would wait for the engine, which still uses what it would tear down.
+        os._exit(STUCK)
     finally:
         worker.close()
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,7 +13,8 @@ from inspection.errors import ConfigurationError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Id
 from inspection.package import MANIFEST
-from inspection.registry import CURRENT
+from inspection.registry import pointer_of
+from inspection.runtimes import NO_PREFERENCE, Preference
 from inspection.trust import TrustFile, trusted_keys
 
 
@@ -42,6 +44,9 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: Annotated[dict[Id, str], Meta(min_length=1)]
     """Model packages, or a registry's folders (``registry/NAME``) for their current ones, by the
     name that plans use."""
+    shadow: dict[Id, str] = {}
+    """Candidates that judge beside the released models, by the name of the model: a package, or a
+    registry's folder for its current one. What they say never counts."""
     trust: TrustFile | None = None
     """Whose signature every package and policy must carry."""
     keys: ClientKeysFile | None = None
@@ -53,6 +58,12 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     machine. Some 4096 more than the models need; none without it."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 32
     """Points judged in one inference; between two the worker shows that it is alive."""
+    hang_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    """An inference that takes longer is ended, and its points are not inspected."""
+    provider: Literal["cpu", "cuda", "tensorrt", "openvino"] | None = None
+    """What to run on rather than on the others that a package was verified on."""
+    provider_options: dict[Literal["cpu", "cuda", "tensorrt", "openvino"], dict[str, str]] = {}
+    """Options of ONNX Runtime's providers, as ``{ tensorrt = { device_id = "0" } }``."""
 
 
 class EdgeConfig(Struct, frozen=True, kw_only=True):
@@ -65,6 +76,8 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     keys: ClientKeys | None = None
     trusted: tuple[Path, ...] = ()
     """Public keys; where there are any, nothing that none of them signed is loaded."""
+    preference: Preference = NO_PREFERENCE
+    shadow: dict[str, Path] = {}
 
 
 def read_edge(path: Path) -> EdgeConfig:
@@ -73,10 +86,15 @@ def read_edge(path: Path) -> EdgeConfig:
     endpoints = {"station.edge": file.station.edge, "station.evidence": file.station.evidence}
     keys = client_keys(path, file.keys, endpoints)
     models = {name: resolve(path, folder) for name, folder in file.models.items()}
-    for name, folder in models.items():
-        if not any((folder / name).is_file() for name in (MANIFEST, CURRENT)):
-            message = f"{folder}: no model package here ({MANIFEST} is missing)"
-            raise ConfigurationError(Problem(str(path), None, f"models.{name}", message))
+    shadow = {name: resolve(path, folder) for name, folder in file.shadow.items()}
+    for table, folders in (("models", models), ("shadow", shadow)):
+        for name, folder in folders.items():
+            if not (folder / MANIFEST).is_file() and not pointer_of(folder).is_file():
+                message = f"{folder}: no model package here ({MANIFEST} is missing)"
+                raise ConfigurationError(Problem(str(path), None, f"{table}.{name}", message))
+    if strangers := sorted(set(shadow) - set(models)):
+        message = f"there is no model {strangers[0]} whose crops it could judge"
+        raise ConfigurationError(Problem(str(path), None, f"shadow.{strangers[0]}", message))
     cameras = {}
     for name, camera in file.cameras.items():
         settings = dict(camera.settings)
@@ -91,4 +109,17 @@ def read_edge(path: Path) -> EdgeConfig:
         cameras=cameras,
         keys=keys,
         trusted=trusted_keys(path, file.trust),
+        shadow=shadow,
+        preference=Preference(file.provider, _beside(path, file.provider_options)),
     )
+
+
+def _beside(path: Path, options: Mapping[Any, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Options with the folders in them (``trt_engine_cache_path``, ``cache_dir``) resolved."""
+    return {
+        provider: {
+            key: str(resolve(path, value)) if key.endswith(("_path", "_dir")) else value
+            for key, value in given.items()
+        }
+        for provider, given in options.items()
+    }

@@ -98,7 +98,9 @@ def _models(config: EdgeConfig, models: dict[str, Model]) -> Iterator[Finding]:
     for name, folder in config.models.items():
         try:
             package = open_trusted(folder, config.trusted)
-            model = runtimes.load(package, threads=config.file.threads)
+            model = runtimes.load(
+                package, threads=config.file.threads, preference=config.preference
+            )
         except PackageError as error:
             yield Finding(
                 Level.WRONG,

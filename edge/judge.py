@@ -6,24 +6,25 @@ picture, no model and no exception of a driver changes that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from msgspec import UNSET
 
 from edge.evidence_spool import EvidenceSpool
+from edge.inference import Inference
+from edge.models import HANG_S, Models
+from edge.shadow import Shadow
 from inspection import imaging, runtimes
-from inspection.errors import ImageError, OutboxError, PackageError
+from inspection.errors import ImageError, ModelHung, OutboxError, PackageError
 from inspection.imaging import Frame
 from inspection.log import get_logger
 from inspection.messages import (
     Inspected,
     Missed,
-    ModelRef,
-    ModelState,
     Order,
     PointTask,
     Reason,
@@ -31,7 +32,6 @@ from inspection.messages import (
 )
 from inspection.policy import judge, valid_ood, valid_scores
 from inspection.runtimes import Model
-from inspection.trust import open_trusted
 
 EVIDENCE_LIMIT = 7 * 2**20
 """Larger pictures do not pass the evidence lane."""
@@ -39,45 +39,6 @@ EVIDENCE_LIMIT = 7 * 2**20
 PNG = "png"
 
 T = TypeVar("T")
-
-
-class Models:
-    """The packages an edge was configured with: each either ready to judge or with a fault."""
-
-    def __init__(
-        self, folders: Mapping[str, Path], *, threads: int = 1, trusted: Sequence[Path] = ()
-    ) -> None:
-        self._models: dict[str, Model] = {}
-        self.states: list[ModelState] = []
-        log = get_logger()
-        for name, folder in folders.items():
-            try:
-                model = runtimes.load(open_trusted(folder, trusted), threads=threads)
-            except PackageError as error:
-                # Reported, not raised: the other models go on, and the station knows why not.
-                log.error("model refused", model=name, fault=str(error))
-                self.states.append(ModelState(name=name, ref=None, fault=str(error)[:500]))
-                continue
-            self._models[name] = model
-            self.states.append(ModelState(name=name, ref=model.package.ref))
-            log.info(
-                "model ready",
-                model=name,
-                package=model.package.ref.package[:12],
-                graph=model.graph,
-                provider=model.provider,
-            )
-
-    def get(self, name: str, wanted: ModelRef | None) -> tuple[Model | None, str]:
-        """The model of that name if it is the very one that is wanted; else None and why."""
-        state = next((state for state in self.states if state.name == name), None)
-        if state is None:
-            return None, f"model {name} is not configured on this edge"
-        if state.ref is None:
-            return None, state.fault
-        if state.ref != wanted:
-            return None, f"model {name} is another version than the station has released"
-        return self._models[name], ""
 
 
 def missed(points: Iterable[PointTask], reason: Reason, detail: str) -> list[Inspected | Missed]:
@@ -88,8 +49,9 @@ def missed(points: Iterable[PointTask], reason: Reason, detail: str) -> list[Ins
 class Judge:
     """Judges the points of an order in a picture of its view.
 
-    ``between`` is called between two inferences, so that a worker with much to do still shows
-    that it is alive.
+    ``between`` is called between two inferences, and while one takes long, so that a worker with
+    much to do still shows that it is alive. An inference that takes longer than ``hang_s`` is
+    ended; once `stuck`, nothing can be judged any more.
     """
 
     def __init__(
@@ -99,14 +61,33 @@ class Judge:
         *,
         batch: int = 32,
         between: Callable[[], None] = lambda: None,
+        hang_s: float = HANG_S,
+        shadow: Shadow | None = None,
     ) -> None:
         self._models = models
         self._spool = spool
         self._batch = batch
         self._between = between
+        self._hang_s = hang_s
+        self._shadow = shadow
+        self._inference = Inference()
+        self._until_s = 0.0
 
-    def points(self, order: Order, image: Frame) -> tuple[Inspected | Missed, ...]:
-        """What is said of each point of the order, in the order's sequence."""
+    @property
+    def stuck(self) -> bool:
+        """Whether an engine did not let go of an inference even when told to."""
+        return self._inference.stuck
+
+    def close(self) -> None:
+        """Let the thread end that inferences run on."""
+        self._inference.close()
+
+    def points(
+        self, order: Order, image: Frame, remaining_s: float = float("inf")
+    ) -> tuple[Inspected | Missed, ...]:
+        """What is said of each point of the order, in the order's sequence. What is not judged
+        after ``remaining_s`` is late."""
+        self._until_s = time.monotonic() + remaining_s
         try:
             imaging.check_frame(image, order.width_px, order.height_px)
         except ImageError as error:
@@ -132,13 +113,29 @@ class Judge:
         spec = runtimes.crop_spec(model.package)
         for batch in _batched(tasks, self._batch):
             crops = np.stack([imaging.crop(image, task.region, spec) for task in batch])
+            limit_s = self._until_s - time.monotonic()
+            if limit_s <= 0:
+                yield from missed(batch, Reason.LATE, "its deadline passed before it was judged")
+                continue
             try:
-                said = model.outputs(crops)
+                said = self._inference.outputs(
+                    model, crops, min(limit_s, self._hang_s), self._between
+                )
+            except ModelHung as error:
+                reason = Reason.LATE if limit_s < self._hang_s else Reason.MODEL_HUNG
+                get_logger().error("inference ended", model=name, fault=str(error))
+                yield from missed(batch, reason, str(error))
+                continue
             except PackageError as error:
                 yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
                 continue
-            for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True):
-                yield self._one_point(model, task, crop, row, ood)
+            entries = [
+                self._one_point(model, task, crop, row, ood)
+                for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True)
+            ]
+            yield from entries
+            if self._shadow is not None:
+                self._shadow.offer(order, name, model.package, batch, image, crops, entries)
             self._between()
 
     def _one_point(

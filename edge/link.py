@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import UNSET
 
 from edge.outbox import Outbox
 from inspection import wire
@@ -21,6 +24,7 @@ from inspection.messages import (
     Fault,
     Hello,
     Id,
+    ModelRef,
     ModelState,
     Order,
     OrderRef,
@@ -50,6 +54,17 @@ BATCH_RECORDS = 64
 BATCH_BYTES = 700 * 1024
 
 
+class Offer(Protocol):
+    """The models of an edge, which change while it works (`edge.models.Models`)."""
+
+    @property
+    def states(self) -> Sequence[ModelState]: ...
+
+    def say(self, counter: int) -> Sequence[ModelState]: ...
+
+    def heard(self, counter: int, asked: Mapping[str, tuple[ModelRef, ...]]) -> None: ...
+
+
 class Link:
     """One edge's side of the conversation; see the module's docstring for the rules."""
 
@@ -57,13 +72,14 @@ class Link:
         self,
         edge: Id,
         cameras: Callable[[], tuple[Id, ...]],
-        models: Sequence[ModelState],
+        models: Sequence[ModelState] | Offer,
         outbox: Outbox,
         working: Callable[[], tuple[OrderRef, ...]],
     ) -> None:
         self._edge = edge
         self._cameras = cameras
-        self._models = tuple(models)
+        self._offer = None if isinstance(models, Sequence) else models
+        self._states = tuple(models) if isinstance(models, Sequence) else ()
         self._outbox = outbox
         self._working = working
         self._log = get_logger()
@@ -99,6 +115,8 @@ class Link:
                 self._committed(message.committed, message.credit, now_ns)
             case Pong() if message.nonce == self._nonce:
                 self._heard_ns = now_ns
+                if self._offer is not None and message.models is not UNSET:
+                    self._offer.heard(message.counter, message.models)
             case Refused():
                 self._refused(message, now_ns)
             case Order() if self.open:
@@ -128,6 +146,7 @@ class Link:
                 counter=self._counter,
                 outbox_records=self._outbox.pending,
                 working=self._working(),
+                models=UNSET if self._offer is None else tuple(self._offer.say(self._counter)),
             )
             frames.append(wire.EDGE_TO_STATION.encode(ping))
         return frames + self._results(now_ns)
@@ -136,6 +155,10 @@ class Link:
         """Say hello again: what this edge can do has changed."""
         self.open = False
         self._retry_ns = now_ns
+
+    def ping_now(self) -> None:
+        """What a ping says has changed: it shall not wait for its turn."""
+        self._pinged_ns = -PING_NS
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing is due, unless a frame comes in or the outbox grows."""
@@ -179,7 +202,7 @@ class Link:
             first_seq=self._outbox.first_seq,
             next_seq=self._outbox.next_seq,
             cameras=self._cameras(),
-            models=self._models,
+            models=self._states if self._offer is None else tuple(self._offer.states),
             working=self._working(),
         )
         return [wire.EDGE_TO_STATION.encode(hello)]

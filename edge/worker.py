@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from itertools import islice
 
 import msgspec
@@ -18,9 +19,11 @@ from msgspec import UNSET
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
 from edge.evidence_spool import EvidenceSpool
-from edge.judge import PNG, Judge, Models, missed
+from edge.judge import Judge, missed
 from edge.link import Link
+from edge.models import Models
 from edge.outbox import Outbox
+from edge.shadow import Shadow
 from inspection import wire
 from inspection.clock import Clock
 from inspection.curve import Handshakes, connect_with
@@ -28,6 +31,7 @@ from inspection.errors import (
     CameraError,
     ConfigurationError,
     ImageError,
+    ModelHung,
     OutboxError,
     TooLarge,
     WireError,
@@ -39,6 +43,7 @@ from inspection.messages import (
     FrameTaken,
     Inspected,
     Missed,
+    ModelRef,
     Order,
     OrderRef,
     Reason,
@@ -132,19 +137,42 @@ class Worker:
         self._keys = config.keys
         self._handshakes = Handshakes()
         self._eyes = {name: Eye(name, camera) for name, camera in config.cameras.items()}
-        self._models = Models(config.models, threads=config.file.threads, trusted=config.trusted)
+        self._models = Models(
+            config.models,
+            threads=config.file.threads,
+            trusted=config.trusted,
+            batch=config.file.batch,
+            hang_s=config.file.hang_ms / 1000,
+            preference=config.preference,
+        )
+        self._models.in_use = self._models_in_hand
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
         self._spool = EvidenceSpool(config.directory / "evidence")
+        self._shadow = None
+        if config.shadow:
+            self._shadow = Shadow(
+                config.shadow,
+                edge=self._edge,
+                threads=config.file.threads,
+                trusted=config.trusted,
+                batch=config.file.batch,
+                hang_s=config.file.hang_ms / 1000,
+                preference=config.preference,
+            )
         self._judge = Judge(
-            self._models, self._spool, batch=config.file.batch, between=self._converse
+            self._models,
+            self._spool,
+            batch=config.file.batch,
+            between=self._converse,
+            hang_s=config.file.hang_ms / 1000,
+            shadow=self._shadow,
         )
-        self._link = Link(
-            self._edge, self._cameras, self._models.states, self._outbox, self._in_hand
-        )
+        self._link = Link(self._edge, self._cameras, self._models, self._outbox, self._in_hand)
         self._queue: deque[tuple[Order, int]] = deque()
         self._current: OrderRef | None = None
+        self._current_models: Sequence[ModelRef] = ()
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
         self._evidence_stuck_ns: int | None = None
@@ -161,13 +189,20 @@ class Worker:
         self._stopped = True
 
     def run(self) -> None:
-        """Work until `stop`."""
+        """Work until `stop`. Raises `ModelHung`, after all that was said is durable, where an
+        engine did not let go of an inference: only a new process can judge again."""
         while not self._stopped:
             self._converse()
             self._look_for_cameras()
+            if self._models.look(self._clock.monotonic_ns()):
+                self._link.ping_now()
+            if self._shadow is not None:
+                self._shadow.collect(self._spool, self._clock.monotonic_ns())
             if self._queue:
                 order, expires_ns = self._queue.popleft()
                 self._carry_out(order, expires_ns)
+                if self._judge.stuck:
+                    raise ModelHung("an inference does not end", ended=False)
                 continue
             wait_ms = self._link.wait_ns(self._clock.monotonic_ns()) // 1_000_000
             poller = zmq.Poller()
@@ -179,10 +214,15 @@ class Worker:
         """Give everything back; what was not sent stays on disk."""
         for eye in self._eyes.values():
             eye.close()
+        if self._shadow is not None:
+            self._shadow.collect(self._spool, self._clock.monotonic_ns(), all_of_it=True)
+            self._shadow.close()
         self._disconnect(self._socket)
         self._disconnect(self._evidence)
         self._context.term()
         self._outbox.close()
+        self._judge.close()
+        self._models.close()
 
     # -------------------------------------------------------------------------------- orders
 
@@ -205,8 +245,15 @@ class Worker:
         waiting = (_ref(order) for order, _ in self._queue)
         return tuple(waiting) if self._current is None else (self._current, *waiting)
 
+    def _models_in_hand(self) -> set[ModelRef]:
+        refs = set(self._current_models)
+        for order, _ in self._queue:
+            refs.update(order.models.values())
+        return refs
+
     def _carry_out(self, order: Order, expires_ns: int) -> None:
         self._current = _ref(order)
+        self._current_models = tuple(order.models.values())
         begun = time.perf_counter()
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
@@ -221,7 +268,8 @@ class Worker:
                 self._tell(
                     FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
                 )
-                points = self._judge.points(order, shot.image)
+                remaining_ns = expires_ns - self._clock.monotonic_ns()
+                points = self._judge.points(order, shot.image, remaining_ns / 1e9)
         except CameraError as error:
             points = tuple(missed(order.points, Reason.NO_IMAGE, str(error)))
         except ImageError as error:
@@ -233,7 +281,9 @@ class Worker:
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
         self._outbox.append([self._record(order, frame, captured_ns, points)])
-        self._current = None
+        if self._shadow is not None:
+            self._shadow.begin(order)
+        self._current, self._current_models = None, ()
         self._log.info(
             "view judged",
             run=order.run,
@@ -375,7 +425,9 @@ class Worker:
             data = self._spool.get(kept.sha256)
             if data is None:
                 continue
-            evidence = Evidence(edge=self._edge, sha256=kept.sha256, media_type=PNG, data=data)
+            evidence = Evidence(
+                edge=self._edge, sha256=kept.sha256, media_type=kept.media_type, data=data
+            )
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
             except zmq.Again:

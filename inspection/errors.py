@@ -8,6 +8,7 @@
     │   └── RecipeError      ... a training recipe
     ├── DataError            a data set cannot be used as it is
     ├── PackageError         a model package may not be trusted: it is not loaded
+    │   └── ModelHung        ... an inference with it did not come back in time
     ├── RegistryError        a registry of packages refuses, or its record does not hold
     ├── ImageError           a picture cannot be judged; carries the reason for its points
     ├── CameraError          a camera gave no picture
@@ -79,6 +80,14 @@ class DataError(InspectionError):
 
 class PackageError(InspectionError):
     """A model package may not be trusted."""
+
+
+class ModelHung(PackageError):
+    """An inference did not come back in time; ``ended`` says whether the engine let go of it."""
+
+    def __init__(self, message: str, *, ended: bool) -> None:
+        super().__init__(message)
+        self.ended = ended
 
 
 class RegistryError(InspectionError):

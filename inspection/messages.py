@@ -93,6 +93,7 @@ class Reason(enum.IntEnum):
     MODEL_OUTPUT_INVALID = 301
     MODEL_NOT_RELEASED = 302
     POLICY_DISAGREES = 303
+    MODEL_HUNG = 304
     # 4xx: the edge
     EDGE_NOT_CONNECTED = 400
     EDGE_LOST = 401
@@ -217,11 +218,16 @@ class ModelRef(Struct, frozen=True, kw_only=True):
 
 
 class ModelState(Struct, frozen=True, kw_only=True):
-    """A model package an edge was configured with, and whether it may judge with it."""
+    """A model package an edge was configured with, and whether it may judge with it.
+
+    With a ``fault`` beside a ``ref``, a newer package was refused and the one before goes on."""
 
     name: Id
     ref: ModelRef | None
     fault: Text = ""
+    also: tuple[ModelRef, ...] | UnsetType = UNSET
+    """Further packages of this name that are loaded and may be ordered; unset where the edge does
+    not follow a registry, so that what it has now is all that it will ever have."""
 
 
 class PointTask(Struct, frozen=True, kw_only=True):
@@ -322,6 +328,8 @@ class Ping(Message, frozen=True):
     counter: Count
     outbox_records: Count
     working: tuple[OrderRef, ...] = ()
+    models: tuple[ModelState, ...] | UnsetType = UNSET
+    """As in `Hello`, and in place of it from now on; unset where nothing can change."""
 
 
 class Pong(Message, frozen=True):
@@ -329,6 +337,9 @@ class Pong(Message, frozen=True):
 
     nonce: Hex32
     counter: Count
+    models: dict[Id, tuple[ModelRef, ...]] | UnsetType = UNSET
+    """What may still be ordered, by model: the released package first. An edge keeps these loaded;
+    one that its `Ping` of this counter no longer named and that is not here is ordered no more."""
 
 
 class Inspected(Struct, frozen=True, kw_only=True, tag_field="is", tag="inspected"):

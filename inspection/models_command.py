@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from inspection import gate as gates
-from inspection import signing
+from inspection import providers, shadow, signing
 from inspection.backtest import backtest
 from inspection.backtest import report as backtest_report
 from inspection.config import resolve as resolve_beside
@@ -21,7 +21,7 @@ from inspection.errors import ConfigurationError, DataError, PackageError, Regis
 from inspection.evidence import EvidenceStore
 from inspection.package import Package, open_package, released
 from inspection.registry import Registry, resolve
-from inspection.runtimes import load, replay_golden
+from inspection.runtimes import PROVIDERS, load, replay_golden
 from inspection.statistics import rate, upper_bound
 from inspection.store.reader import Reader
 
@@ -77,6 +77,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     added.add_argument("package", help=what)
     registry(added)
     keys(added)
+    added.add_argument("--provider", choices=sorted(PROVIDERS), help="replay on this provider")
+    added.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the provider"
+    )
+    added.add_argument(
+        "--tolerance", type=float, help="of a score there (default: the package's own)"
+    )
+    added.add_argument("--out", type=Path, help="folder of a copy that is verified there, too")
+    added.add_argument("--version", help="version of that copy")
     added = command("compare", _compare, "show two packages side by side")
     added.add_argument("a", help=what)
     added.add_argument("b", help=what)
@@ -100,6 +109,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     added.add_argument("escapes", type=Path, help="folder of crops (PNG)")
     added.add_argument("--out", type=Path, required=True, help="folder of the new package")
     added.add_argument("--version", required=True, help="version of the new package")
+    added = command("shadow", _shadow, "what candidates said beside the released models")
+    added.add_argument("--store", required=True, help="the station's station.db")
+    added.add_argument("--evidence", help="folder or URL (default: beside the store)")
+    added.add_argument("--model", help="only this model, by the name that plans use")
+    added.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON")
     added = command("backtest", _backtest, "what a package would have said of production")
     added.add_argument("package", help=what)
     added.add_argument("--store", required=True, help="the station's station.db")
@@ -287,8 +301,34 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         there = "there, by whom is not checked" if signing.signed(folder) else "none"
         print(f"signature: {there} (name public keys with --key)")
+    if arguments.provider is not None:
+        return _verify_on(package, arguments)
     worst = replay_golden(load(package, replay=False))
     print(f"golden: {len(package.golden.images)} pictures, scores differ by {worst:.2g} at most")
+    return 0
+
+
+def _verify_on(package: Package, arguments: argparse.Namespace) -> int:
+    if (arguments.out is None) != (arguments.version is None):
+        raise ConfigurationError("--out and --version go together")
+    options = {}
+    for text in arguments.option:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--option {text}: say NAME=VALUE")
+        options[name] = value
+    tolerance = arguments.tolerance or providers.tolerance_of(package)
+    found = providers.verify_on(package, arguments.provider, tolerance, options)
+    print(f"golden on {found.provider}: scores differ by {found.golden:.2g} at most")
+    if found.vectors is None:
+        print("vectors: the package has none")
+    else:
+        print(f"vectors on {found.provider}: scores differ by {found.vectors:.2g} at most")
+    if arguments.out is not None:
+        providers.with_provider(
+            package, found.provider, tolerance, arguments.out, arguments.version
+        )
+        print(f"{arguments.out}: verified on {found.provider}, too; sign and promote it")
     return 0
 
 
@@ -408,6 +448,37 @@ def _backtest(arguments: argparse.Namespace) -> int:
     print(backtest_report(result))
     if arguments.json is not None:
         data = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+        try:
+            arguments.json.write_bytes(data)
+        except OSError as error:
+            raise DataError(f"{arguments.json}: cannot be written: {error.strerror}") from None
+    return 0
+
+
+# ------------------------------------------------------------------------------------- shadow
+
+
+def _shadow(arguments: argparse.Namespace) -> int:
+    store = Path(str(arguments.store).removeprefix("sqlite:///").removeprefix("file://"))
+    evidence = EvidenceStore(arguments.evidence or store.parent / "evidence")
+    reports, missing = [], 0
+    for sha256 in Reader(store).evidence_of(shadow.SHADOW):
+        data = evidence.get(sha256)
+        if data is None:
+            missing += 1
+            continue
+        reports.append(shadow.decode_report(data))
+    found = shadow.compare(reports)
+    if arguments.model is not None:
+        found = shadow.Report(
+            comparisons=tuple(c for c in found.comparisons if c.model == arguments.model),
+            dropped={m: n for m, n in found.dropped.items() if m == arguments.model},
+        )
+    print(shadow.told(found))
+    if missing:
+        print(f"{missing} reports are not in the evidence store, or have changed there")
+    if arguments.json is not None:
+        data = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
         try:
             arguments.json.write_bytes(data)
         except OSError as error:

@@ -128,7 +128,7 @@ def resolve(folder: Path) -> Path:
 
     Raises `PackageError` where ``current`` is damaged or names what is not there.
     """
-    pointer_file = folder if folder.name == CURRENT else folder / CURRENT
+    pointer_file = pointer_of(folder)
     if not pointer_file.is_file():
         return folder
     try:
@@ -143,6 +143,44 @@ def resolve(folder: Path) -> Path:
     if read_reference(package)[2] != ModelRef(package=pointer.package, policy=pointer.policy):
         raise PackageError(f"{package}: is not what {pointer_file} was made for: it was changed")
     return package
+
+
+def pointer_of(folder: Path) -> Path:
+    """Where the file ``current`` of a registry's folder lies; a configuration may name either."""
+    return folder if folder.name == CURRENT else folder / CURRENT
+
+
+def versions(folder: Path) -> list[Path]:
+    """The packages that lie in a registry's folder; none where it is no such folder."""
+    try:
+        return sorted(path for path in folder.iterdir() if (path / MANIFEST).is_file())
+    except OSError:
+        return []
+
+
+def find_version(folder: Path, ref: ModelRef) -> Path | None:
+    """The version in a registry's folder (``registry/NAME``) that is this package with this policy;
+    None where it is not here."""
+    for path in versions(folder):
+        with contextlib.suppress(PackageError):
+            if read_reference(path)[2] == ref:
+                return path
+    return None
+
+
+def was_released(folder: Path, ref: ModelRef) -> bool:
+    """Whether a registry's folder has it on record that this was released at some time. The log is
+    read as it is; `Registry.log` checks that it holds together."""
+    try:
+        lines = (folder / LOG).read_bytes().splitlines()
+        entries = [msgspec.json.decode(line, type=LogEntry) for line in lines]
+    except UNREADABLE:
+        return False
+    return any(
+        ref == ModelRef(package=entry.package, policy=entry.policy)
+        for entry in entries
+        if entry.action in ("promote", "rollback")
+    )
 
 
 class Registry:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from inspection.config import read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.package import read_manifest
+from inspection.registry import pointer_of, versions
 
 ADDRESS = "127.0.0.1"
 """The only address the pages are served on: they ask nobody who he is."""
@@ -55,10 +56,13 @@ def read_ui(path: Path) -> UiConfig:
             raise ConfigurationError(Problem(str(path), None, "evidence", f"{evidence} {wrong}"))
     classes = {}
     for number, folder in enumerate(file.models):
+        place = resolve(path, folder)
         try:
-            manifest, package = read_manifest(resolve(path, folder))
+            # Of a registry all versions: results of each may be on record.
+            for each in versions(pointer_of(place).parent) or [place]:
+                manifest, package = read_manifest(each)
+                classes[package] = manifest.class_names
         except PackageError as error:
             field = f"models[{number}]"
             raise ConfigurationError(Problem(str(path), None, field, str(error))) from None
-        classes[package] = manifest.class_names
     return UiConfig(file=file, store=store, evidence=evidence, classes=classes)

@@ -123,6 +123,12 @@ REASONS: dict[Reason, Said] = {
         "The policy applied to the same scores at the station says something else than the edge.",
         "Compare the software versions of edge and station.",
     ),
+    Reason.MODEL_HUNG: Said(
+        "inference ended",
+        "The model had not come back after the time that the edge gives it, and was stopped.",
+        "If it happens again: keep the picture, tell whoever made the model, and go back to the"
+        " last version.",
+    ),
     Reason.EDGE_NOT_CONNECTED: Said(
         "edge not connected",
         "No edge with this camera was connected.",
@@ -224,6 +230,9 @@ EVENTS: dict[str, EventWords] = {
     "edge_lost": EventWords("edge lost", attention=True),
     "edge_refused": EventWords("edge refused", attention=True),
     "model_fault": EventWords("model not usable", attention=True),
+    "model_found": EventWords("model release found", attention=False),
+    "model_released": EventWords("model released", attention=False),
+    "model_refused": EventWords("model release refused", attention=True),
     "request_refused": EventWords("request refused", attention=True),
     "frame_refused": EventWords("frame refused", attention=True),
     "records_lost": EventWords("records lost", attention=True),

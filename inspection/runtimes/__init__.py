@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
@@ -20,13 +20,19 @@ import numpy.typing as npt
 from inspection import imaging
 from inspection.errors import ImageError, PackageError
 from inspection.imaging import CropSpec, Frame
+from inspection.log import get_logger
 from inspection.messages import Verdict
 from inspection.package import Package, VerifiedOn, architecture, instruction_sets
 from inspection.policy import judge
 
 RUNTIMES = {"onnxruntime": "inspection.runtimes.onnx:OnnxModel"}
-PROVIDERS = {"onnxruntime": ("CPUExecutionProvider",)}
-"""What each runtime can run on here."""
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""What a configuration calls the execution providers that a manifest may name."""
 
 Scores = npt.NDArray[np.float32]
 
@@ -55,6 +61,18 @@ class Outputs(NamedTuple):
         yield from zip(self.scores.tolist(), unusual, strict=True)
 
 
+class Preference(NamedTuple):
+    """What a machine would rather run on: a provider by its short name (`PROVIDERS`), to be tried
+    before the others that a package was verified on; and each provider's own options, such as a
+    cache folder or the number of a device, by short name."""
+
+    provider: str | None = None
+    options: Mapping[str, Mapping[str, str]] = {}
+
+
+NO_PREFERENCE = Preference()
+
+
 class Graph(Protocol):
     """A loaded graph."""
 
@@ -66,6 +84,12 @@ class Graph(Protocol):
 
     def outputs(self, crops: Frame) -> Outputs:
         """The same with the out-of-distribution scores, where the graph gives them."""
+        ...
+
+    def stop(self) -> None:
+        """Have the engine end the inference that another thread is in: that raises `PackageError`
+        as soon as the engine comes round to look, between two operators. Where none has begun yet
+        nothing happens, so whoever waits says it again."""
         ...
 
 
@@ -94,15 +118,77 @@ def crop_spec(package: Package) -> CropSpec:
 
 
 def load(
-    package: Package, *, threads: int = 1, replay: bool = True, graph: str | None = None
+    package: Package,
+    *,
+    threads: int = 1,
+    replay: bool = True,
+    graph: str | None = None,
+    preference: Preference = NO_PREFERENCE,
 ) -> Model:
     """A model ready to judge. Raises `PackageError` where the package does not fit this software
     or this machine, and where a golden picture gives another verdict or other scores.
 
-    The first entry of the manifest's ``verified_on`` that this machine satisfies says which graph
-    runs; with ``graph`` (a file's name) only that one, or none. ``replay=False`` is for the
-    exporter, which makes the golden scores in the first place.
+    The entries of the manifest's ``verified_on`` that this machine satisfies say which graph may
+    run on which provider: the first that can be loaded does, those of the preferred provider
+    before the others; with ``graph`` (a file's name) only that one, or none. Nothing that is not
+    listed is ever run. ``replay=False`` is for whoever replays by himself, and for the exporter,
+    which makes the golden scores in the first place.
     """
+    check_runtime(package)
+    entries = entries_here(package, graph)
+    wanted = preference.provider
+    if wanted is not None:
+        entries.sort(key=lambda entry: entry.provider != PROVIDERS[wanted])
+        if entries[0].provider != PROVIDERS[wanted]:
+            get_logger().warning(
+                "provider not used",
+                package=str(package.path),
+                provider=wanted,
+                text="not here, or the package was not verified on it",
+                instead=entries[0].provider,
+            )
+    failed: dict[str, PackageError] = {}
+    for entry in entries:
+        if entry.provider in failed:
+            continue
+        try:
+            model = make(package, entry.graph, entry.provider, threads, preference)
+        except PackageError as error:
+            failed[entry.provider] = error
+            get_logger().error("provider failed", provider=entry.provider, fault=str(error))
+            continue
+        if replay:
+            replay_golden(model)
+        return model
+    raise next(iter(failed.values()))
+
+
+def make(
+    package: Package,
+    graph: str,
+    provider: str,
+    threads: int = 1,
+    preference: Preference = NO_PREFERENCE,
+) -> Model:
+    """A graph of a package on one provider, whether or not it was verified there: for whoever
+    verifies. Raises `PackageError`."""
+    module, name = RUNTIMES[package.manifest.runtime].split(":")
+    maker = cast(
+        Callable[[Package, int, str, str, Mapping[str, str]], Model],
+        getattr(importlib.import_module(module), name),
+    )
+    short = next((short for short, long in PROVIDERS.items() if long == provider), "")
+    return maker(package, threads, graph, provider, preference.options.get(short, {}))
+
+
+def available(runtime: str) -> tuple[str, ...]:
+    """The execution providers that a runtime, as it is installed here, may offer."""
+    module = importlib.import_module(RUNTIMES[runtime].split(":")[0])
+    return cast(tuple[str, ...], module.available())
+
+
+def check_runtime(package: Package) -> None:
+    """Raises `PackageError` where this software cannot run a package at all."""
     manifest = package.manifest
     if manifest.imaging_version != imaging.IMAGING_VERSION:
         raise PackageError(
@@ -113,31 +199,29 @@ def load(
         raise PackageError(
             f"{package.path}: needs runtime {manifest.runtime!r}, which is not known"
         )
-    module, name = RUNTIMES[manifest.runtime].split(":")
-    chosen = verified(package, graph).graph
-    make = cast(
-        Callable[[Package, int, str], Model], getattr(importlib.import_module(module), name)
-    )
-    model = make(package, threads, chosen)
-    if replay:
-        replay_golden(model)
-    return model
 
 
 def verified(package: Package, graph: str | None = None) -> VerifiedOn:
-    """The first entry of ``verified_on``, of this graph or of any, that this machine satisfies;
-    `PackageError` where none does."""
-    providers = PROVIDERS[package.manifest.runtime]
+    """The first of `entries_here`."""
+    return entries_here(package, graph)[0]
+
+
+def entries_here(package: Package, graph: str | None = None) -> list[VerifiedOn]:
+    """The entries of ``verified_on``, of this graph or of any, that this machine satisfies, in
+    their order; `PackageError` where none does."""
+    providers = available(package.manifest.runtime)
     able = instruction_sets()
     entries = package.manifest.verified_on
-    for entry in entries:
-        if (
-            graph in (None, entry.graph)
-            and entry.provider in providers
-            and entry.architecture == architecture()
-            and (not entry.instruction_set or entry.instruction_set in able)
-        ):
-            return entry
+    here = [
+        entry
+        for entry in entries
+        if graph in (None, entry.graph)
+        and entry.provider in providers
+        and entry.architecture == architecture()
+        and (not entry.instruction_set or entry.instruction_set in able)
+    ]
+    if here:
+        return here
 
     def told(entry: VerifiedOn) -> str:
         needs = f" with {entry.instruction_set}" if entry.instruction_set else ""
@@ -151,20 +235,27 @@ def verified(package: Package, graph: str | None = None) -> VerifiedOn:
             f" {', '.join(sorted({entry.graph for entry in entries}))}"
         )
     raise PackageError(
-        f"{what}not verified for {' or '.join(providers)} on this {architecture()} processor,"
-        f" only for {', '.join(map(told, listed))}"
+        f"{what}not verified for {' or '.join(_known(providers))} on this {architecture()}"
+        f" processor, only for {', '.join(map(told, listed))}"
     )
 
 
-def replay_golden(model: Model) -> float:
+def _known(providers: tuple[str, ...]) -> list[str]:
+    return [provider for provider in providers if provider in PROVIDERS.values()]
+
+
+def replay_golden(model: Model, tolerance: float | None = None) -> float:
     """Judge every golden picture and compare; returns the largest difference of a score.
 
     Raises `PackageError` naming the first picture whose verdict differs, or whose scores differ by
-    more than the manifest's tolerance. The verdict expected is the present policy's on the scores
-    on record: a policy may change without a new export.
+    more than ``tolerance``, the manifest's for this provider where it is None. The verdict expected
+    is the present policy's on the scores on record: a policy may change without a new export.
     """
     package = model.package
-    allowed = verified(package, model.graph).tolerance
+    allowed = tolerance
+    if allowed is None:
+        entries = entries_here(package, model.graph)
+        allowed = next(e.tolerance for e in entries if e.provider == model.provider)
     spec = crop_spec(package)
     classes = package.manifest.class_names
     worst = 0.0

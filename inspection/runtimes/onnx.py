@@ -1,8 +1,9 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on whichever of its execution providers a package was verified on."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -23,9 +24,22 @@ from inspection.runtimes.graph_file import check_graph
 PROVIDER = "CPUExecutionProvider"
 
 
-def session(data: bytes, path: Path, threads: int) -> ort.InferenceSession:
+def available() -> tuple[str, ...]:
+    """The providers that this build of ONNX Runtime knows; whether one can be loaded is another
+    matter (`session`)."""
+    return tuple(ort.get_available_providers())
+
+
+def session(
+    data: bytes,
+    path: Path,
+    threads: int,
+    provider: str = PROVIDER,
+    provider_options: Mapping[str, str] | None = None,
+) -> ort.InferenceSession:
     """A graph in ONNX Runtime. ``path`` is the file that it was read from, or would be; nothing
-    is read from there, nor beside it. Raises `PackageError`."""
+    is read from there, nor beside it. Raises `PackageError`, also where the provider cannot be
+    loaded: ONNX Runtime by itself would go on with another and say so in a log at most."""
     try:
         check_graph(data)
     except PackageError as error:
@@ -42,21 +56,41 @@ def session(data: bytes, path: Path, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(path)
     )
+    given = dict(provider_options or {})
+    if provider == "OpenVINOExecutionProvider":
+        given.setdefault("num_of_threads", str(threads))  # else it takes every core there is
     try:
-        return ort.InferenceSession(data, options, providers=[PROVIDER])
+        made = ort.InferenceSession(data, options, providers=[(provider, given)], enable_fallback=0)
     except Exception as error:  # noqa: BLE001  ONNX Runtime raises a class of its own for each status code
         raise PackageError(
             f"{path.parent}: ONNX Runtime refuses the graph: {_line(error)}"
         ) from None
+    # A provider's library that is missing is no error to it, and the CPU is always there.
+    got = made.get_providers()
+    if not got or got[0] != provider:
+        raise PackageError(
+            f"{path.parent}: {provider} could not be loaded, ONNX Runtime took"
+            f" {', '.join(got) or 'nothing'} instead: install what it needs, or run it elsewhere"
+        )
+    return made
 
 
 class OnnxGraph:
     """A graph that has no package yet, for whoever makes one (`inspection.runtimes.Graph`)."""
 
-    def __init__(self, data: bytes, path: Path, signature: Signature, threads: int = 1) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        path: Path,
+        signature: Signature,
+        threads: int = 1,
+        provider: str = PROVIDER,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self._place = path.parent
         self._signature = signature
-        self._session = session(data, path, threads)
+        self._options = ort.RunOptions()
+        self._session = session(data, path, threads, provider, options)
         inputs = {entry.name: entry for entry in self._session.get_inputs()}
         outputs = {entry.name for entry in self._session.get_outputs()}
         wanted = {signature.output_name, *filter(None, [signature.ood_name])}
@@ -85,9 +119,14 @@ class OnnxGraph:
         scores, ood = self._run(crops, [self._signature.output_name, ood_name])
         return Outputs(scores, ood)
 
+    def stop(self) -> None:
+        """See `inspection.runtimes.Graph.stop`."""
+        self._options.terminate = True
+
     def _run(self, crops: Frame, names: list[str]) -> list[npt.NDArray[np.float32]]:
+        self._options = options = ort.RunOptions()
         try:
-            found = self._session.run(names, {self._signature.input_name: crops})
+            found = self._session.run(names, {self._signature.input_name: crops}, options)
         except Exception as error:  # noqa: BLE001  as above
             raise PackageError(f"{self._place}: inference failed: {_line(error)}") from None
         classes = self._signature.classes
@@ -105,12 +144,24 @@ class OnnxGraph:
 class OnnxModel(OnnxGraph):
     """A package's graph in ONNX Runtime, loaded from the bytes that were hashed (`Model`)."""
 
-    def __init__(self, package: Package, threads: int = 1, graph: str = MODEL) -> None:
+    def __init__(
+        self,
+        package: Package,
+        threads: int = 1,
+        graph: str = MODEL,
+        provider: str = PROVIDER,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self.package = package
-        self.provider = PROVIDER
+        self.provider = provider
         self.graph = graph
         super().__init__(
-            package.content[graph], package.path / graph, signature_of(package.manifest), threads
+            package.content[graph],
+            package.path / graph,
+            signature_of(package.manifest),
+            threads,
+            provider,
+            options,
         )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from inspection import log
 from inspection.clock import SystemClock
 from inspection.evidence import EvidenceStore
-from inspection.station.config import database_of, read_station
+from inspection.station.config import database_of, read_station, why_unfit
 from inspection.station.people import People, station_secret
+from inspection.station.releases import Releases
 from inspection.station.service import Service
 from inspection.station.station import Station
 from inspection.store import Store
@@ -37,7 +38,16 @@ def run(arguments: argparse.Namespace) -> int:
             station = Station(
                 station_id=config.file.station,
                 plans=config.plans,
-                released=config.released,
+                released=Releases(
+                    config.released,
+                    folders=config.folders,
+                    trusted=config.trusted,
+                    fits=lambda name, model: next(
+                        filter(None, (why_unfit(p, name, model) for p in config.plans.values())),
+                        "",
+                    ),
+                    memory=config.directory / "released.json",
+                ),
                 store=store,
                 evidence=EvidenceStore(config.evidence),
                 clock=clock,

@@ -11,11 +11,10 @@ from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.keys import AllowList, KeyPair, StationKeysFile, station_keys
 from inspection.messages import Id
-from inspection.package import read_reference
 from inspection.plan import Plan, read_plan
-from inspection.registry import resolve as current
 from inspection.station.acceptance import Released
-from inspection.trust import TrustFile, open_trusted, trusted_keys
+from inspection.station.releases import read_released
+from inspection.trust import TrustFile, trusted_keys
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +64,9 @@ class StationConfig(Struct, frozen=True, kw_only=True):
     evidence: str
     plans: dict[str, Plan]
     released: dict[str, Released]
+    folders: dict[str, Path]
+    """Where the models were configured to be, by name."""
+    trusted: tuple[Path, ...] = ()
     keys: tuple[KeyPair, AllowList] | None = None
     people: Path | None = None
 
@@ -74,27 +76,20 @@ def database_of(directory: Path) -> Path:
     return directory / "station.db"
 
 
-def _released(folder: Path, trusted: tuple[Path, ...]) -> Released:
-    if not trusted:
-        return Released(*read_reference(current(folder)))
-    package = open_trusted(folder, trusted)
-    return Released(package.manifest, package.policy, package.ref)
-
-
-def _check_challenge(path: Path, plan: Plan, released: dict[str, Released]) -> None:
-    """A known defect of a class that its model does not know would never be found."""
+def why_unfit(plan: Plan, name: str, model: Released) -> str:
+    """Why a plan cannot be inspected with this model of that name, empty where it can: a known
+    defect of a class that its model does not know would never be found."""
     if plan.challenge is UNSET:
-        return
+        return ""
     kinds = {point.id: plan.kinds[point.kind].model for point in plan.points}
+    known = [each for each in model.manifest.class_names if each != model.policy.ok_class]
     for point, finding in plan.challenge.defects.items():
-        model = released[kinds[point]]
-        known = [name for name in model.manifest.class_names if name != model.policy.ok_class]
-        if finding not in known:
-            text = (
+        if kinds[point] == name and finding not in known:
+            return (
                 f"plan {plan.name}: challenge.defects: {finding!r} at {point} is no class of model"
-                f" {kinds[point]}: it has {', '.join(known)}"
+                f" {name}: it has {', '.join(known)}"
             )
-            raise ConfigurationError(Problem(str(path), None, "plans", text))
+    return ""
 
 
 def read_station(path: Path) -> StationConfig:
@@ -106,10 +101,11 @@ def read_station(path: Path) -> StationConfig:
     listen = {f"listen.{name}": at for name, at in structs.asdict(file.listen).items() if at}
     keys = station_keys(path, file.keys, listen)
     trusted = trusted_keys(path, file.trust)
+    folders = {name: resolve(path, folder) for name, folder in file.models.items()}
     released = {}
-    for name, folder in file.models.items():
+    for name, folder in folders.items():
         try:
-            released[name] = _released(resolve(path, folder), trusted)
+            released[name] = read_released(folder, trusted)
         except PackageError as error:
             raise ConfigurationError(
                 Problem(str(path), None, f"models.{name}", str(error))
@@ -121,7 +117,9 @@ def read_station(path: Path) -> StationConfig:
             raise ConfigurationError(
                 Problem(str(path), None, "plans", f"two plans are named {plan.name!r}")
             )
-        _check_challenge(path, plan, released)
+        for name, model in released.items():
+            if text := why_unfit(plan, name, model):
+                raise ConfigurationError(Problem(str(path), None, "plans", text))
         plans[plan.name] = plan
     directory = resolve(path, file.directory)
     evidence = file.evidence or str(directory / "evidence")
@@ -133,6 +131,8 @@ def read_station(path: Path) -> StationConfig:
         evidence=evidence,
         plans=plans,
         released=released,
+        folders=folders,
+        trusted=trusted,
         keys=keys,
         people=None if file.people is None else resolve(path, file.people),
     )

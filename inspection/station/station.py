@@ -58,6 +58,7 @@ from inspection.station.guard import Guard, missed_defects
 from inspection.station.handshake import service_level
 from inspection.station.identity import why_impostor
 from inspection.station.people import VALID_NS, People, Throttled
+from inspection.station.releases import Releases
 from inspection.store import Store
 from inspection.store.people import Basis, Terms
 from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
@@ -67,6 +68,10 @@ CREDIT = 256
 
 REPEAT_ORDER_NS = 1_000_000_000
 """An order that is neither answered nor in hand after so long was lost on the way."""
+
+MODEL_PATIENCE_NS = 10_000_000_000
+"""How long an edge that has just connected is given to load what is released here, before it is
+asked all the same and says why it cannot."""
 
 REMEMBERED_TASKS = 5000
 """Views whose tasks are kept ready."""
@@ -102,6 +107,9 @@ class _Session:
     hello: m.Hello
     committed: int
     last_seen_ns: int
+    begun_ns: int
+    models: tuple[m.ModelState, ...]
+    """What it can judge with, by its last word."""
     drained: bool = False
     orders: dict[tuple[str, str, int], tuple[m.Order, int]] = field(default_factory=dict)
     """Orders on their way or in hand, with the time each was last sent."""
@@ -115,7 +123,7 @@ class Station:
         *,
         station_id: str,
         plans: Mapping[str, Plan],
-        released: Mapping[str, Released],
+        released: Mapping[str, Released] | Releases,
         store: Store,
         evidence: EvidenceStore,
         clock: Clock,
@@ -124,7 +132,10 @@ class Station:
     ) -> None:
         self.station_id = station_id
         self._plans = plans
-        self._released = released
+        self._releases = released if isinstance(released, Releases) else Releases(released)
+        self._released = self._releases.current
+        self._ordered: dict[str, dict[tuple[str, int], dict[str, m.ModelRef]]] = {}
+        """Of each open run, which models each order named: (view, attempt) to name to package."""
         self._tasks: dict[tuple[str, str], tuple[m.PointTask, ...]] = {}
         self._needs = [
             (view.camera, sorted({plan.kinds[p.kind].model for p in plan.points_of(view.id)}))
@@ -156,7 +167,7 @@ class Station:
         self._reports: list[tuple[str, str]] = []
         self._out: list[Sent] = []
         self._guard = Guard(plans)
-        self._desk = Desk(store, people, released, clock)
+        self._desk = Desk(store, people, self._released, clock)
         self._ledger = Ledger()
         self._now_ns = clock.monotonic_ns()
         """The time of everything done in one transaction, so that all of it agrees what is late."""
@@ -202,6 +213,7 @@ class Station:
                     self._sender = sender
                     self._record_evidence(peer, picture)
                 self._watch_edges()
+                self._watch_models()
         except StoreError as error:
             self._guard = guard
             self._break(error)
@@ -254,13 +266,13 @@ class Station:
             if session is None:
                 return Fault.EDGE_MISSING, f"no edge with camera {camera} is connected"
             edge = session.hello.edge
-            states = {state.name: state for state in session.hello.models}
+            states = {state.name: state for state in session.models}
             for name in models:
                 state = states.get(name)
-                if state is None or state.ref is None:
+                if state is None or not _ready(state):
                     why = "is not configured there" if state is None else state.fault
                     return Fault.MODEL_MISSING, f"edge {edge}: model {name}: {why}"[:500]
-                if state.ref != self._released[name].ref:
+                if self._released[name].ref not in _ready(state):
                     text = f"edge {edge}: model {name} is another version than released here"
                     return Fault.MODEL_MISSING, text
         return Fault.NONE, ""
@@ -310,6 +322,7 @@ class Station:
         self._ledger = Ledger()
         self._sessions.clear()
         self._plc_of_run.clear()
+        self._ordered.clear()
         boot = self._clock.boot_id()
         with self._store.transaction():
             self._guard.bypass = self._store.bypass_in_force()
@@ -367,12 +380,26 @@ class Station:
         self, answer: m.ViewResult, plan: Plan, expected: tuple[str, ...]
     ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
         """As `accept`; a point that this run does not look at is one that nobody asked for."""
-        entries, strangers = accept(answer, plan, self._released, expected)
+        entries, strangers = accept(answer, plan, self._named(answer, plan), expected)
         if not self._ledger.is_open(answer.run):
             return entries, strangers
         asked = [entry for entry in entries if self._ledger.covers(answer.run, entry.point)]
         others = {entry.point for entry in entries} - {entry.point for entry in asked}
         return tuple(asked), (*strangers, *sorted(others))
+
+    def _named(self, answer: m.ViewResult, plan: Plan) -> dict[str, Released]:
+        """The models whose verdicts count in an answer, by name: those that its order named. Of an
+        order from before a restart the answer itself has to say, and it counts if that was ever
+        released."""
+        named = self._ordered.get(answer.run, {}).get((answer.view, answer.attempt))
+        if named is None:
+            kinds = {p.id: plan.kinds[p.kind].model for p in plan.points_of(answer.view)}
+            named = {}
+            for said in answer.points:
+                if isinstance(said, m.Inspected) and said.point in kinds:
+                    named.setdefault(kinds[said.point], said.model)
+        found = {name: self._releases.find(name, ref) for name, ref in named.items()}
+        return {name: model for name, model in found.items() if model is not None}
 
     def _read_back(self, run: StoredRun, record: StoredRecord) -> list[Instruction]:
         """A record into the ledger again, by what its bytes say and not by the rows made of them.
@@ -439,6 +466,7 @@ class Station:
                 if name in self._released
             },
         )
+        self._ordered.setdefault(order.run, {})[(order.view, order.attempt)] = message.models
         session = self._sessions[order.edge]
         session.orders[(order.run, order.view, order.attempt)] = (message, self._now_ns)
         self._say("edge", session.peer, message)
@@ -491,6 +519,7 @@ class Station:
         for session in self._sessions.values():
             for ref in [ref for ref in session.orders if ref[0] == close.run]:
                 del session.orders[ref]
+        self._ordered.pop(close.run, None)
         plc = self._plc_of_run.pop(close.run, "")
         self._offer(plc, close.run, part, verdict.verdict_seq)
 
@@ -704,7 +733,7 @@ class Station:
             self._store.add_event("records_lost", f"edge {hello.edge}: {lost}")
             committed = hello.first_seq - 1
             self._store.advance_outbox(hello.outbox, hello.edge, committed)
-        session = _Session(peer, hello, committed, self._now_ns)
+        session = _Session(peer, hello, committed, self._now_ns, self._now_ns, hello.models)
         self._sessions[hello.edge] = session
         if not known:
             self._store.add_event("edge_connected", f"edge {hello.edge} is connected")
@@ -742,16 +771,73 @@ class Station:
     def _check_drained(self, session: _Session) -> None:
         """Once everything is read that an edge had in its outbox when it connected, the ledger
         knows which orders died with an earlier process."""
-        if not session.drained and session.committed >= session.hello.next_seq - 1:
+        if (
+            not session.drained
+            and session.committed >= session.hello.next_seq - 1
+            and not self._loads_still(session)
+        ):
             session.drained = True
             hello = session.hello
             self._do(EdgeReady(hello.edge, hello.cameras, hello.working))
+
+    def _loads_still(self, session: _Session) -> bool:
+        """Whether an edge that follows registries has yet to load what it would be ordered to use:
+        it is asked for it in each answer to a ping."""
+        if self._now_ns - session.begun_ns >= MODEL_PATIENCE_NS:
+            return False
+        states = {state.name: state for state in session.models}
+        return any(
+            (state := states.get(name)) is not None
+            and state.also is not UNSET
+            and self._released[name].ref not in _ready(state)
+            for camera, models in self._needs
+            if camera in session.hello.cameras
+            for name in models
+        )
+
+    def _askable(self, session: _Session) -> dict[str, tuple[m.ModelRef, ...]]:
+        """What an edge may still be ordered to judge with, of the models that can change there."""
+        asked = {
+            state.name: [self._released[state.name].ref]
+            for state in session.models
+            if state.also is not UNSET and state.name in self._released
+        }
+        if asked:
+            for order, _ in session.orders.values():
+                for name, ref in order.models.items():
+                    if name in asked and ref not in asked[name]:
+                        asked[name].append(ref)
+        return {name: tuple(refs) for name, refs in asked.items()}
+
+    def _watch_models(self) -> None:
+        """Take up what registries release, once every edge that needs it has it ready."""
+        for kind, text in self._releases.look(self._now_ns):
+            self._store.add_event(kind, text)
+            self._log.info("model release", kind=kind, text=text)
+        for name, candidate in list(self._releases.candidates.items()):
+            sessions = [self._session_with(c) for c, models in self._needs if name in models]
+            if all(s is not None and _is_ready(s, name, candidate.ref) for s in sessions):
+                text = self._releases.release(name)
+                self._store.add_event("model_released", text)
+                self._log.info("model released", text=text)
 
     def _ping(self, peer: bytes, ping: m.Ping) -> None:
         session = self._session_of(peer, ping.nonce)
         if session is None:
             return
-        self._say("edge", peer, m.Pong(nonce=ping.nonce, counter=ping.counter))
+        if ping.models is not UNSET and ping.models != session.models:
+            known = {(state.name, state.fault) for state in session.models}
+            session.models = ping.models
+            for state in ping.models:
+                if state.fault and (state.name, state.fault) not in known:
+                    text = f"edge {ping.edge}: model {state.name}: {state.fault}"
+                    self._store.add_event("model_fault", text)
+                    self._log.error("model fault", edge=ping.edge, text=text)
+        self._check_drained(session)
+        pong = m.Pong(
+            nonce=ping.nonce, counter=ping.counter, models=self._askable(session) or UNSET
+        )
+        self._say("edge", peer, pong)
         now = self._now_ns
         working = {(ref.run, ref.view, ref.attempt) for ref in ping.working}
         for ref, (order, sent_ns) in list(session.orders.items()):
@@ -859,7 +945,8 @@ class Station:
         """After the verdict, or of a view that was written off because the part may have moved:
         kept, flagged, and never part of it. A late defect is told."""
         plan = self._store.plan(answer.plan)
-        entries, _ = accept(answer, plan, self._released, ()) if plan is not None else ((), ())
+        named = {} if plan is None else self._named(answer, plan)
+        entries, _ = accept(answer, plan, named, ()) if plan is not None else ((), ())
         self._store.add_record(answer, raw, entries, late=True, outbox=(outbox, seq))
         worst = [e for e in entries if e.verdict in (Verdict.NOK, Verdict.REVIEW)]
         verdict = self._store.latest_verdict(answer.run)
@@ -1143,3 +1230,13 @@ class Station:
 
 def _ids(plan: Plan, view: str) -> frozenset[str]:
     return frozenset(point.id for point in plan.points_of(view))
+
+
+def _ready(state: m.ModelState) -> set[m.ModelRef]:
+    """The packages of a name that an edge can judge with at this moment."""
+    also = () if state.also is UNSET else state.also
+    return {ref for ref in (state.ref, *also) if ref is not None}
+
+
+def _is_ready(session: _Session, name: str, ref: m.ModelRef) -> bool:
+    return any(state.name == name and ref in _ready(state) for state in session.models)

@@ -872,6 +872,17 @@ class Reader:
                 found.update(row.run_id for row in rows)
         return found
 
+    def evidence_of(self, media_type: str) -> list[str]:
+        """Hashes of all evidence of a kind, the oldest first."""
+        table = schema.evidence
+        found: dict[str, int] = {}
+        for period in self._periods():
+            (rows,) = period.rows(
+                sa.select(table.c.sha256, table.c.stored_ns).where(table.c.media_type == media_type)
+            )
+            found.update({row.sha256: row.stored_ns for row in rows})
+        return sorted(found, key=lambda sha256: (found[sha256], sha256))
+
     def counts(self) -> dict[str, int]:
         """How many rows each table has, over all periods; a row that was copied counts once."""
         total: Counter[str] = Counter()

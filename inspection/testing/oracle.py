@@ -302,13 +302,12 @@ def _compare_outbox(database: sqlite3.Connection, folder: Path, found: Findings)
 
 def _not_as_recorded(database: sqlite3.Connection, run: str) -> list[sqlite3.Row]:
     """Rows that say OK where the bytes that came from the edge do not."""
-    wrong = []
+    said_ok: set[tuple[int, str]] = set()
     for record in database.execute("SELECT number, raw FROM record WHERE run_id = ?", (run,)):
         points = msgspec.msgpack.decode(record["raw"])["points"]
-        said_ok = {point["point"] for point in points if point.get("verdict") == "OK"}
-        rows = database.execute("SELECT * FROM result WHERE record = ?", (record["number"],))
-        wrong += [row for row in rows if row["verdict"] == "OK" and row["point_id"] not in said_ok]
-    return wrong
+        said_ok |= {(record["number"], p["point"]) for p in points if p.get("verdict") == "OK"}
+    rows = database.execute("SELECT * FROM result WHERE run_id = ? AND verdict = 'OK'", (run,))
+    return [row for row in rows if (row["record"], row["point_id"]) not in said_ok]
 
 
 _KINDS = ("OK", "NOK", "REVIEW", "NOT_INSPECTED")

@@ -50,7 +50,8 @@ Sees = Literal["darkness", "bright_square"]
 
 
 class Broken(enum.StrEnum):
-    """What is wrong with a package. All but `NAN_ON_WHITE` must be refused before they judge."""
+    """What is wrong with a package. All must be refused before they judge, but those that fail on a
+    white picture, which is not among the golden ones."""
 
     CHANGED_BYTE = "one byte of model.onnx was changed"
     MISSING_FILE = "a listed file is missing"
@@ -79,6 +80,9 @@ class Broken(enum.StrEnum):
     OUTPUT_SHAPE = "the graph gives three scores for two classes"
     NAN = "the graph gives NaN for every picture"
     NAN_ON_WHITE = "the graph gives NaN for a white picture, and only then"
+    HANGS_ON_WHITE = "the graph computes for minutes on a white picture, operator by operator"
+    STUCK_ON_WHITE = "the graph computes for minutes on a white picture, in a single operator"
+    HANGS = "the graph computes for minutes on any picture"
 
 
 def build_package(
@@ -91,6 +95,8 @@ def build_package(
     margin: float = 0.0,
     ok_min: float = 0.9,
     nok_min: float = 0.5,
+    steepness: float = STEEPNESS,
+    version: str = "1",
     broken: Broken | None = None,
 ) -> Path:
     """Write a package into ``folder`` (created) and return it.
@@ -98,10 +104,11 @@ def build_package(
     The model has classes ``ok`` and ``defect`` (major). With ``sees="darkness"`` the probability
     of a defect is one half for a crop of mean grey level 127.5 and grows as it darkens; with
     ``"bright_square"`` it is one half where the brightest square of a quarter of the crop's side
-    has that mean, and grows as it brightens. The same arguments always give the same package.
+    has that mean, and grows as it brightens; how fast, ``steepness`` says, so that two such models
+    can be told apart by their scores. The same arguments always give the same package.
     """
     (folder / "golden").mkdir(parents=True)
-    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, broken))
+    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, steepness, broken))
     (folder / CARD).write_text(f"# {name}\n\nMade for tests; it sees {sees.replace('_', ' ')}.\n")
     pictures = _golden_pictures(size, channels)
     for file, picture in pictures.items():
@@ -111,7 +118,7 @@ def build_package(
     manifest = Manifest(
         format=FORMAT,
         name=name,
-        version="1",
+        version=version,
         task="classifier",
         runtime="onnxruntime",
         classes=(
@@ -179,10 +186,13 @@ _CANNOT_RUN = {
     Broken.INPUT_SHAPE,
     Broken.OUTPUT_SHAPE,
     Broken.NAN,
+    Broken.HANGS,
 }
 
 
-def _graph_file(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
+def _graph_file(
+    sees: Sees, size: int, channels: int, steepness: float, broken: Broken | None
+) -> bytes:
     match broken:
         case Broken.NOT_A_GRAPH:
             return b"no graph"
@@ -191,14 +201,14 @@ def _graph_file(sees: Sees, size: int, channels: int, broken: Broken | None) -> 
         case Broken.PICKLE:
             return pickle.dumps({"weights": [1.0]})
         case Broken.CUT_OFF:
-            whole = _graph(sees, size, channels, None)
+            whole = _graph(sees, size, channels, steepness, None)
             return whole[: len(whole) * 9 // 10]
-    return _graph(sees, size, channels, broken)
+    return _graph(sees, size, channels, steepness, broken)
 
 
-def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
+def _graph(sees: Sees, size: int, channels: int, steepness: float, broken: Broken | None) -> bytes:
     constants = {
-        "steepness": np.float32(-STEEPNESS if sees == "darkness" else STEEPNESS),
+        "steepness": np.float32(-steepness if sees == "darkness" else steepness),
         "levels": np.float32(255.0),
         "half": np.float32(0.5),
         "one": np.float32(1.0),
@@ -237,6 +247,9 @@ def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes
             helper.make_node("Add", ["clean", "nothing_or_nan"], ["p_defect"]),
         ]
         defect = "p_defect"
+    if broken in (Broken.HANGS_ON_WHITE, Broken.STUCK_ON_WHITE, Broken.HANGS):
+        nodes += _for_minutes(broken)
+        defect = "p_defect"
     nodes += [
         helper.make_node("Sub", ["one", defect], ["p_ok"]),
         helper.make_node("Unsqueeze", [defect, "last"], ["defect_column"]),
@@ -250,6 +263,10 @@ def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes
         onnx.numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()
     ]
     weights.append(onnx.numpy_helper.from_array(np.asarray([1], np.int64), "last"))
+    if broken in (Broken.HANGS_ON_WHITE, Broken.STUCK_ON_WHITE, Broken.HANGS):
+        many = {"square": [1200, 1200], "boxes": [1, 400_000, 4], "scored": [1, 1, 400_000]}
+        for key, shape in many.items():
+            weights.append(onnx.numpy_helper.from_array(np.asarray(shape, np.int64), key))
     if broken is Broken.EXTERNAL_DATA:
         weight = weights[0]
         weight.ClearField("raw_data")
@@ -284,6 +301,54 @@ def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes
         model.graph.node.extend(_endless())
     data: bytes = model.SerializeToString()
     return data
+
+
+def _for_minutes(broken: Broken) -> list[onnx.NodeProto]:
+    """``p_defect`` from ``clean`` by way of a branch that computes for minutes; on white pictures
+    only, unless the model hangs on all. Nothing in it is constant, so that nothing is computed
+    beforehand."""
+
+    def out(name: str) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)]
+
+    if broken is Broken.STUCK_ON_WHITE:
+        # Each box is compared with each that was taken before, in one operator.
+        nodes = [
+            helper.make_node("Expand", ["brightest", "boxes"], ["all_boxes"]),
+            helper.make_node("Expand", ["brightest", "scored"], ["all_scores"]),
+            helper.make_node(
+                "NonMaxSuppression", ["all_boxes", "all_scores", "most", "one"], ["kept"]
+            ),
+            helper.make_node("Cast", ["kept"], ["kept_numbers"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["kept_numbers"], ["long"], keepdims=0),
+        ]
+        most = helper.make_node(
+            "Constant",
+            [],
+            ["most"],
+            value=helper.make_tensor("most", TensorProto.INT64, [1], [400_000]),
+        )
+        nodes.insert(0, most)
+    else:
+        nodes = [helper.make_node("Expand", ["brightest", "square"], ["matrix_0"])]
+        for number in range(2000):
+            nodes.append(
+                helper.make_node(
+                    "MatMul", [f"matrix_{number}", "matrix_0"], [f"matrix_{number + 1}"]
+                )
+            )
+        nodes.append(helper.make_node("ReduceMax", ["matrix_2000"], ["long"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["clean", "long"], ["slow"]))
+    slow = helper.make_graph(nodes, "slow", [], out("slow"))
+    quick = helper.make_graph(
+        [helper.make_node("Identity", ["clean"], ["quick"])], "quick", [], out("quick")
+    )
+    limit = "nothing" if broken is Broken.HANGS else "white"
+    return [
+        helper.make_node("ReduceMax", ["mean"], ["brightest"], keepdims=0),
+        helper.make_node("Greater", ["brightest", limit], ["is_white"]),
+        helper.make_node("If", ["is_white"], ["p_defect"], then_branch=slow, else_branch=quick),
+    ]
 
 
 def _endless() -> list[onnx.NodeProto]:

@@ -19,11 +19,20 @@ import c_client_shift
 import circuit_boards
 import full_shift
 import fuzz
+import hot_swap
 import power_cuts
 import promise_holds
 import rendered_welds
 
-PROOFS = (power_cuts, fuzz, full_shift, c_client_shift, rendered_welds, promise_holds)
+PROOFS = (
+    power_cuts,
+    fuzz,
+    full_shift,
+    hot_swap,
+    c_client_shift,
+    rendered_welds,
+    promise_holds,
+)
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 
 HARM = ("lost", "duplicated", "reordered", "false_ok", "crashed")

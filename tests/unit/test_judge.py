@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge.evidence_spool import EvidenceSpool
-from edge.judge import Judge, Models
+from edge.judge import Judge
+from edge.models import Models
 from inspection import imaging
 from inspection.messages import (
     Inspected,

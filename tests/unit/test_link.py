@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from edge.link import ACK_NS, MS, PING_NS, SILENCE_NS, Link
 from edge.outbox import Outbox
@@ -251,3 +252,51 @@ def test_garbage_from_the_station_changes_nothing(bench: Bench) -> None:
     for frame in (b"", b"\xc1", b"{}", bytes(2000)):
         assert bench.link.received(frame, bench.now) is None
     assert bench.link.open
+
+
+class Offered:
+    """Models that change: what was said and heard of them."""
+
+    def __init__(self, *states: m.ModelState) -> None:
+        self.states = list(states)
+        self.said: list[int] = []
+        self.asked: list[tuple[int, Any]] = []
+
+    def say(self, counter: int) -> list[m.ModelState]:
+        self.said.append(counter)
+        return self.states
+
+    def heard(self, counter: int, asked: Any) -> None:
+        self.asked.append((counter, asked))
+
+
+def test_models_that_change_are_told_in_every_ping_and_at_once_where_that_matters(
+    tmp_path: Path,
+) -> None:
+    ref, other = (m.ModelRef(package=c * 64, policy="b" * 64) for c in "ac")
+    offered = Offered(m.ModelState(name="weld", ref=ref, also=()))
+    bench = Bench(tmp_path)
+    bench.link = Link("edge-1", lambda: ("cam1",), offered, bench.outbox, lambda: ())
+    hello = bench.connect()
+    assert hello.models == tuple(offered.states)
+    bench.now += PING_NS
+    (ping,) = bench.sent()
+    assert ping.models == hello.models
+    offered.states = [m.ModelState(name="weld", ref=other, also=(ref,))]
+    assert bench.sent() == []
+    bench.link.ping_now()
+    (ping,) = bench.sent()
+    assert (ping.models, ping.counter) == (tuple(offered.states), offered.said[-1])
+    bench.heard(m.Pong(nonce=hello.nonce, counter=ping.counter, models={"weld": (other, ref)}))
+    assert offered.asked == [(ping.counter, {"weld": (other, ref)})]
+    # A station of before says nothing of models, and one of an earlier session is not heard.
+    bench.heard(m.Pong(nonce=hello.nonce, counter=ping.counter))
+    bench.heard(m.Pong(nonce="0" * 32, counter=ping.counter, models={}))
+    assert len(offered.asked) == 1
+
+
+def test_models_that_cannot_change_are_told_once(bench: Bench) -> None:
+    bench.connect()
+    bench.now += PING_NS
+    (ping,) = bench.sent()
+    assert ping.models is UNSET

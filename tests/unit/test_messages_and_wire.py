@@ -316,6 +316,7 @@ def test_the_codes_a_plc_program_knows_never_change() -> None:
         "MODEL_OUTPUT_INVALID": 301,
         "MODEL_NOT_RELEASED": 302,
         "POLICY_DISAGREES": 303,
+        "MODEL_HUNG": 304,
         "EDGE_NOT_CONNECTED": 400,
         "EDGE_LOST": 401,
         "EDGE_FAILED": 402,

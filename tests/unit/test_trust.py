@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import read_edge
-from edge.judge import Models
+from edge.models import Models
 from inspection.errors import ConfigurationError, PackageError
 from inspection.package import open_package
 from inspection.registry import Registry

@@ -29,10 +29,13 @@ from inspection.messages import (
     Verdict,
     ViewResult,
 )
+from inspection.package import open_package
 from inspection.plan import Kind, Plan, Point, View
+from inspection.registry import Registry
 from inspection.store import Reader, Store
 from inspection.store.reader import Absence
 from inspection.testing.clock import FakeClock
+from inspection.testing.packages import build_package
 from ui import words
 from ui.configuration import read_ui
 from ui.markup import code, div, tag
@@ -493,6 +496,18 @@ def test_paths_of_the_configuration_are_relative_to_its_file(tmp_path: Path) -> 
     assert config.file.port == 8501
     path.write_text('store = "a.db"\nevidence = "s3://bucket/evidence"\nport = 9000\n')
     assert read_ui(path).evidence == "s3://bucket/evidence"
+
+
+def test_of_a_registry_the_classes_of_every_version_are_known(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    for version in ("1", "2"):
+        built = build_package(tmp_path / version, version=version)
+        registry.add(built, author="A. Name", why="test")
+    registry.promote("darkness", "1", author="A. Name", why="test", details={})
+    path = tmp_path / "ui.toml"
+    path.write_text('store = "a"\nevidence = "b"\nmodels = ["registry/darkness"]\n')
+    refs = [open_package(tmp_path / version).ref.package for version in ("1", "2")]
+    assert read_ui(path).classes == dict.fromkeys(refs, ("ok", "defect"))
 
 
 @pytest.mark.parametrize(
