@@ -1,14 +1,14 @@
 """The edge worker: orders in, pictures judged, results into the outbox, the outbox to the station.
 
-One thread. What it does for an order is durable (outbox, evidence) before anything of it is sent;
-a worker that is killed at any moment has either recorded a view or not begun it, as far as the
-station can ever see.
+One thread, and one for pictures (`edge.darkroom`). What it says of an order is durable in the
+outbox before anything of it is sent; a worker that is killed at any moment has either recorded a
+view or not begun it, as far as the station can ever see. Pictures come behind, and may be lost.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from itertools import islice
 
 import msgspec
@@ -17,8 +17,9 @@ from msgspec import UNSET
 
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
+from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
-from edge.judge import PNG, Judge, Models, missed
+from edge.judge import Judge, Models, missed
 from edge.link import Link
 from edge.outbox import Outbox
 from inspection import wire
@@ -136,9 +137,18 @@ class Worker:
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
-        self._spool = EvidenceSpool(config.directory / "evidence")
+        self._spool = EvidenceSpool(
+            config.directory / "evidence",
+            max_bytes=config.file.evidence.max_mib * wire.MIB,
+            reserve_bytes=config.file.evidence.reserve_mib * wire.MIB,
+        )
+        self._darkroom = Darkroom(self._spool)
         self._judge = Judge(
-            self._models, self._spool, batch=config.file.batch, between=self._converse
+            self._models,
+            self._darkroom,
+            batch=config.file.batch,
+            between=self._converse,
+            drawing=config.drawing(),
         )
         self._link = Link(
             self._edge, self._cameras, self._models.states, self._outbox, self._in_hand
@@ -151,7 +161,7 @@ class Worker:
         """Since when the socket for pictures takes none; None where it does."""
         self._stopped = False
         self._look_again_ns = 0
-        self._pictures_lost = (0, 0)
+        self._pictures_lost: Counter[str] = Counter()
         self._context = zmq.Context()
         self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         self._evidence = self._connect(self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes)
@@ -183,6 +193,7 @@ class Worker:
         self._disconnect(self._evidence)
         self._context.term()
         self._outbox.close()
+        self._darkroom.close()
 
     # -------------------------------------------------------------------------------- orders
 
@@ -368,14 +379,23 @@ class Worker:
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )
         waiting = (kept for kept in self._spool.pending() if kept.sha256 not in self._evidence_sent)
-        if (lost := (self._spool.dropped, self._spool.damaged)) != self._pictures_lost:
+        lost = self._spool.dropped + self._darkroom.lost + Counter(damaged=self._spool.damaged)
+        if lost != self._pictures_lost:
             self._pictures_lost = lost
-            self._log.warning("pictures lost", dropped=lost[0], damaged=lost[1])
+            self._log.warning("pictures lost", **lost)
         for kept in islice(waiting, EVIDENCE_WINDOW - len(self._evidence_sent)):
+            if kept.ok and len(self._evidence_sent) >= EVIDENCE_WINDOW // 2:
+                return  # a station without room for these still has some for the others
             data = self._spool.get(kept.sha256)
             if data is None:
                 continue
-            evidence = Evidence(edge=self._edge, sha256=kept.sha256, media_type=PNG, data=data)
+            evidence = Evidence(
+                edge=self._edge,
+                sha256=kept.sha256,
+                media_type=kept.media_type,
+                data=data,
+                ok=kept.ok or UNSET,
+            )
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)
             except zmq.Again:

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 import onnx
+from msgspec import UNSET
 from onnx import TensorProto, helper
 
 from inspection import imaging, runtimes
@@ -91,6 +92,7 @@ def build_package(
     margin: float = 0.0,
     ok_min: float = 0.9,
     nok_min: float = 0.5,
+    heat: bool = False,
     broken: Broken | None = None,
 ) -> Path:
     """Write a package into ``folder`` (created) and return it.
@@ -98,10 +100,11 @@ def build_package(
     The model has classes ``ok`` and ``defect`` (major). With ``sees="darkness"`` the probability
     of a defect is one half for a crop of mean grey level 127.5 and grows as it darkens; with
     ``"bright_square"`` it is one half where the brightest square of a quarter of the crop's side
-    has that mean, and grows as it brightens. The same arguments always give the same package.
+    has that mean, and grows as it brightens. With ``heat`` it also says of each pixel how dark it
+    is, 0 to 1. The same arguments always give the same package.
     """
     (folder / "golden").mkdir(parents=True)
-    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, broken))
+    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, broken, heat=heat))
     (folder / CARD).write_text(f"# {name}\n\nMade for tests; it sees {sees.replace('_', ' ')}.\n")
     pictures = _golden_pictures(size, channels)
     for file, picture in pictures.items():
@@ -121,6 +124,7 @@ def build_package(
         input=ModelInput(width=size, height=size, channels=channels, margin=margin),
         input_name="image",
         output_name="scores",
+        heat_name="heat" if heat else UNSET,
         imaging_version=imaging.IMAGING_VERSION,
         data_hash=sha256(b"no data"),
         recipe_hash=sha256(b"no recipe"),
@@ -182,7 +186,9 @@ _CANNOT_RUN = {
 }
 
 
-def _graph_file(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
+def _graph_file(
+    sees: Sees, size: int, channels: int, broken: Broken | None, *, heat: bool
+) -> bytes:
     match broken:
         case Broken.NOT_A_GRAPH:
             return b"no graph"
@@ -193,10 +199,12 @@ def _graph_file(sees: Sees, size: int, channels: int, broken: Broken | None) -> 
         case Broken.CUT_OFF:
             whole = _graph(sees, size, channels, None)
             return whole[: len(whole) * 9 // 10]
-    return _graph(sees, size, channels, broken)
+    return _graph(sees, size, channels, broken, heat=heat)
 
 
-def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes:
+def _graph(
+    sees: Sees, size: int, channels: int, broken: Broken | None, *, heat: bool = False
+) -> bytes:
     constants = {
         "steepness": np.float32(-STEEPNESS if sees == "darkness" else STEEPNESS),
         "levels": np.float32(255.0),
@@ -246,6 +254,13 @@ def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes
     if broken is Broken.OUTPUT_SHAPE:
         columns.append("defect_column")
     nodes.append(helper.make_node("Concat", columns, ["scores"], axis=1))
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(columns)])]
+    if heat:
+        nodes += [
+            helper.make_node("ReduceMean", ["brightness"], ["lightness"], axes=[3], keepdims=0),
+            helper.make_node("Sub", ["one", "lightness"], ["heat"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("heat", TensorProto.FLOAT, ["N", size, size]))
     weights = [
         onnx.numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()
     ]
@@ -262,7 +277,7 @@ def _graph(sees: Sees, size: int, channels: int, broken: Broken | None) -> bytes
         nodes,
         "test",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", side, side, channels])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(columns)])],
+        outputs,
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
