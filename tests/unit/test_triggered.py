@@ -68,9 +68,7 @@ class TestCamera(TriggeredCamera):
 
     def __init__(self, sensor: Sensor, **settings: Any) -> None:
         self.sensor = sensor
-        super().__init__(
-            TriggerSettings(**{"exposure_us": 1, "pixel_format": "Mono8", **settings})
-        )
+        super().__init__(TriggerSettings(**{"exposure_us": 1, "pixel_format": "Mono8", **settings}))
 
     def _connect(self) -> Device:
         return self.sensor
