@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict, replace
 
 from inspection.config import Endpoint, read_config, resolve
+from inspection.drawing import Drawing, Shares, own_key, read_key
 from inspection.errors import ConfigurationError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
-from inspection.messages import Id
+from inspection.messages import Id, Score
 from inspection.package import MANIFEST
 from inspection.registry import pointer_of
 from inspection.runtimes import NO_PREFERENCE, Preference
@@ -30,6 +32,40 @@ class CameraFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     driver: str
     settings: dict[str, Any] = {}
+
+
+class ModelShares(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one model has of its own; the rest is as for all."""
+
+    ok_share: Score | None = None
+    near_share: Score | None = None
+    near_margin: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class EvidenceFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which pictures are kept, and how much room they may take; see docs/evidence.md."""
+
+    ok_share: Score = Shares().ok_share
+    near_share: Score = Shares().near_share
+    near_margin: Annotated[float, Meta(ge=0, le=1)] = Shares().near_margin
+    models: dict[Id, ModelShares] = {}
+    key: str | None = None
+    """A file with 64 hexadecimal digits that draws; without it the edge makes one of its own."""
+    max_mib: Annotated[int, Meta(ge=1, le=1_048_576)] = 2048
+    """What pictures that wait for the station may take of the disk ..."""
+    reserve_mib: Annotated[int, Meta(ge=0, le=1_048_576)] = 256
+    """... and what they leave free for results."""
+
+    def drawing(self, key: bytes) -> Drawing:
+        """What draws the OK points whose picture is kept."""
+        shares = Shares(
+            ok_share=self.ok_share, near_share=self.near_share, near_margin=self.near_margin
+        )
+        by_model = {
+            name: replace(shares, **{k: v for k, v in asdict(own).items() if v is not None})
+            for name, own in self.models.items()
+        }
+        return Drawing(key, shares, by_model)
 
 
 class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +100,7 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to run on rather than on the others that a package was verified on."""
     provider_options: dict[Literal["cpu", "cuda", "tensorrt", "openvino"], dict[str, str]] = {}
     """Options of ONNX Runtime's providers, as ``{ tensorrt = { device_id = "0" } }``."""
+    evidence: EvidenceFile = EvidenceFile()
 
 
 class EdgeConfig(Struct, frozen=True, kw_only=True):
@@ -78,6 +115,14 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     """Public keys; where there are any, nothing that none of them signed is loaded."""
     preference: Preference = NO_PREFERENCE
     shadow: dict[str, Path] = {}
+    evidence_key: bytes | None = None
+    """The key that draws, where the configuration names one."""
+
+    def drawing(self) -> Drawing:
+        """What draws the OK points whose picture is kept; makes the edge's own key where there is
+        none yet. Raises `ConfigurationError`."""
+        key = self.evidence_key or own_key(self.directory / "evidence-key")
+        return self.file.evidence.drawing(key)
 
 
 def read_edge(path: Path) -> EdgeConfig:
@@ -95,6 +140,11 @@ def read_edge(path: Path) -> EdgeConfig:
     if strangers := sorted(set(shadow) - set(models)):
         message = f"there is no model {strangers[0]} whose crops it could judge"
         raise ConfigurationError(Problem(str(path), None, f"shadow.{strangers[0]}", message))
+    for name in file.evidence.models:
+        if name not in file.models:
+            message = f"no model of that name is configured: {', '.join(file.models)} are"
+            raise ConfigurationError(Problem(str(path), None, f"evidence.models.{name}", message))
+    key_file = file.evidence.key
     cameras = {}
     for name, camera in file.cameras.items():
         settings = dict(camera.settings)
@@ -111,6 +161,7 @@ def read_edge(path: Path) -> EdgeConfig:
         trusted=trusted_keys(path, file.trust),
         shadow=shadow,
         preference=Preference(file.provider, _beside(path, file.provider_options)),
+        evidence_key=None if key_file is None else read_key(resolve(path, key_file)),
     )
 
 

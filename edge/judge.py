@@ -12,14 +12,15 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from edge.evidence_spool import EvidenceSpool
+from edge.darkroom import Darkroom
 from edge.inference import Inference
 from edge.models import HANG_S, Models
 from edge.shadow import Shadow
 from inspection import imaging, runtimes
-from inspection.errors import ImageError, ModelHung, OutboxError, PackageError
+from inspection.drawing import Drawing, margin
+from inspection.errors import ImageError, ModelHung, PackageError
 from inspection.imaging import Frame
 from inspection.log import get_logger
 from inspection.messages import (
@@ -31,12 +32,7 @@ from inspection.messages import (
     Verdict,
 )
 from inspection.policy import judge, valid_ood, valid_scores
-from inspection.runtimes import Model
-
-EVIDENCE_LIMIT = 7 * 2**20
-"""Larger pictures do not pass the evidence lane."""
-
-PNG = "png"
+from inspection.runtimes import Model, Scores
 
 T = TypeVar("T")
 
@@ -51,21 +47,24 @@ class Judge:
 
     ``between`` is called between two inferences, and while one takes long, so that a worker with
     much to do still shows that it is alive. An inference that takes longer than ``hang_s`` is
-    ended; once `stuck`, nothing can be judged any more.
+    ended; once `stuck`, nothing can be judged any more. ``drawing`` says which points that are OK
+    have their picture kept, too; none without it.
     """
 
     def __init__(
         self,
         models: Models,
-        spool: EvidenceSpool,
+        darkroom: Darkroom,
         *,
         batch: int = 32,
         between: Callable[[], None] = lambda: None,
         hang_s: float = HANG_S,
         shadow: Shadow | None = None,
+        drawing: Drawing | None = None,
     ) -> None:
         self._models = models
-        self._spool = spool
+        self._darkroom = darkroom
+        self._drawing = drawing
         self._batch = batch
         self._between = between
         self._hang_s = hang_s
@@ -130,8 +129,10 @@ class Judge:
                 yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
                 continue
             entries = [
-                self._one_point(model, task, crop, row, ood)
-                for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True)
+                self._one_point(order, model, task, crop, row, ood, heat)
+                for task, crop, (row, ood), heat in zip(
+                    batch, crops, said.rows(), said.heat_maps(), strict=True
+                )
             ]
             yield from entries
             if self._shadow is not None:
@@ -140,11 +141,13 @@ class Judge:
 
     def _one_point(
         self,
+        order: Order,
         model: Model,
         task: PointTask,
         crop: Frame,
         scores: Sequence[float],
         ood: float | None,
+        heat: Scores | None,
     ) -> Inspected | Missed:
         judgement = judge(scores, model.package.manifest.class_names, model.package.policy, ood)
         if judgement.verdict is Verdict.NOT_INSPECTED:
@@ -157,6 +160,9 @@ class Judge:
                 detail=detail[:500],
                 evidence=self._keep(crop),
             )
+        evidence, inclusion = self._picture(
+            order, task, crop, model, judgement.verdict, scores, ood
+        )
         return Inspected(
             point=task.point,
             verdict=judgement.verdict,
@@ -164,22 +170,47 @@ class Judge:
             finding=judgement.finding,
             scores=tuple(scores),
             model=model.package.ref,
-            evidence=None if judgement.verdict is Verdict.OK else self._keep(crop),
+            evidence=evidence,
             # No number would make the record unreadable; where the policy asks, it is no verdict.
             ood=ood if ood is not None and valid_ood(ood) else UNSET,
+            inclusion=inclusion,
+            heat=self._heat_map(heat) if judgement.verdict is not Verdict.OK else UNSET,
         )
 
-    def _keep(self, image: Frame) -> str | None:
-        """Evidence, durable before the record that names it; None where it cannot be kept. A
-        verdict is never lost for want of its picture."""
-        try:
-            data = imaging.encode_png(image[:, :, 0] if image.shape[-1] == 1 else image)
-            if len(data) > EVIDENCE_LIMIT:
-                return None
-            return self._spool.put(data, PNG)
-        except (ImageError, OutboxError, OSError) as error:
-            get_logger().error("evidence not kept", fault=str(error))
-            return None
+    def _picture(
+        self,
+        order: Order,
+        task: PointTask,
+        crop: Frame,
+        model: Model,
+        verdict: Verdict,
+        scores: Sequence[float],
+        ood: float | None,
+    ) -> tuple[str | None, float | UnsetType]:
+        """The name of the point's picture where it is kept, and with what probability an OK one
+        is. Everything that is not OK is."""
+        if verdict is not Verdict.OK:
+            return self._keep(crop), UNSET
+        if self._drawing is None:
+            return None, UNSET
+        package = model.package
+        left = margin(scores, package.manifest.class_names, package.policy, ood)
+        share = self._drawing.share(task.model, left)
+        if not share:
+            return None, UNSET
+        drawn = self._drawing.drawn(order.run, task.point, order.attempt, share)
+        return (self._darkroom.keep(crop, ok=True) if drawn else None), share
+
+    def _keep(self, image: Frame) -> str:
+        """The name under which the picture will be found, unless it is lost on the way."""
+        return self._darkroom.keep(image)
+
+    def _heat_map(self, heat: Scores | None) -> str | UnsetType:
+        """The name of a heat map's picture, where there is one that can be shown."""
+        if heat is None or not np.isfinite(heat).all():
+            return UNSET
+        grey = np.rint(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return self._darkroom.keep(grey)
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -1,14 +1,15 @@
 """The edge worker: orders in, pictures judged, results into the outbox, the outbox to the station.
 
-One thread. What it does for an order is durable (outbox, evidence) before anything of it is sent;
-a worker that is killed at any moment has either recorded a view or not begun it, as far as the
-station can ever see.
+One thread, and one for pictures (`edge.darkroom`). What it says of an order is durable in the
+outbox before anything of it is sent; a worker that is killed at any moment has either recorded a
+view or not begun it, as far as the station can ever see. Pictures come behind, and may be lost.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
 
@@ -18,6 +19,7 @@ from msgspec import UNSET
 
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
+from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
 from edge.judge import Judge, missed
 from edge.link import Link
@@ -53,6 +55,8 @@ from inspection.messages import (
 REMEMBERED_ORDERS = 10_000
 LOOK_AGAIN_NS = 2_000_000_000
 """How often a camera that is missing is looked for."""
+_NUMBER = re.compile(r"[0-9]{1,18}(?![0-9])")
+"""What a frame begins with (`edge.cameras.Shot.frame`)."""
 EVIDENCE_WINDOW = 8
 EVIDENCE_RETRY_NS = 5_000_000_000
 
@@ -66,6 +70,7 @@ class Eye:
         self._camera: Camera | None = None
         self._away = False
         self._fault = ""
+        self._number: int | None = None
         self.try_to_open()
 
     @property
@@ -113,12 +118,24 @@ class Eye:
             captured_ns = int(shot.captured_ns)
             if not 0 <= captured_ns < 2**63:
                 raise ValueError(f"captured_ns {captured_ns} is no time")
-            return shot._replace(frame=str(shot.frame)[:500], captured_ns=captured_ns)
+            frame = str(shot.frame)[:500]
+            self._check_newer(frame)
+            return shot._replace(frame=frame, captured_ns=captured_ns)
         except (CameraError, ImageError):
             raise
         except Exception as error:
             get_logger().exception("camera driver failed", camera=self.name)
             raise CameraError(f"camera {self.name}: driver failed: {error!r}") from error
+
+    def _check_newer(self, frame: str) -> None:
+        """A picture whose number does not grow was given out before: of another view, or moment."""
+        match = _NUMBER.match(frame)
+        before, self._number = self._number, None if match is None else int(match[0])
+        if before is not None and self._number is not None and self._number <= before:
+            raise CameraError(
+                f"camera {self.name} gave picture {self._number} after picture {before}, so nobody"
+                " can say which view it shows: its driver must number every picture anew"
+            )
 
     def close(self) -> None:
         if self._camera is not None:
@@ -149,7 +166,12 @@ class Worker:
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
-        self._spool = EvidenceSpool(config.directory / "evidence")
+        self._spool = EvidenceSpool(
+            config.directory / "evidence",
+            max_bytes=config.file.evidence.max_mib * wire.MIB,
+            reserve_bytes=config.file.evidence.reserve_mib * wire.MIB,
+        )
+        self._darkroom = Darkroom(self._spool)
         self._shadow = None
         if config.shadow:
             self._shadow = Shadow(
@@ -163,9 +185,10 @@ class Worker:
             )
         self._judge = Judge(
             self._models,
-            self._spool,
+            self._darkroom,
             batch=config.file.batch,
             between=self._converse,
+            drawing=config.drawing(),
             hang_s=config.file.hang_ms / 1000,
             shadow=self._shadow,
         )
@@ -179,7 +202,7 @@ class Worker:
         """Since when the socket for pictures takes none; None where it does."""
         self._stopped = False
         self._look_again_ns = 0
-        self._pictures_lost = (0, 0)
+        self._pictures_lost: Counter[str] = Counter()
         self._context = zmq.Context()
         self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         self._evidence = self._connect(self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes)
@@ -223,6 +246,7 @@ class Worker:
         self._outbox.close()
         self._judge.close()
         self._models.close()
+        self._darkroom.close()
 
     # -------------------------------------------------------------------------------- orders
 
@@ -418,15 +442,22 @@ class Worker:
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )
         waiting = (kept for kept in self._spool.pending() if kept.sha256 not in self._evidence_sent)
-        if (lost := (self._spool.dropped, self._spool.damaged)) != self._pictures_lost:
+        lost = self._spool.dropped + self._darkroom.lost + Counter(damaged=self._spool.damaged)
+        if lost != self._pictures_lost:
             self._pictures_lost = lost
-            self._log.warning("pictures lost", dropped=lost[0], damaged=lost[1])
+            self._log.warning("pictures lost", **lost)
         for kept in islice(waiting, EVIDENCE_WINDOW - len(self._evidence_sent)):
+            if kept.ok and len(self._evidence_sent) >= EVIDENCE_WINDOW // 2:
+                return  # a station without room for these still has some for the others
             data = self._spool.get(kept.sha256)
             if data is None:
                 continue
             evidence = Evidence(
-                edge=self._edge, sha256=kept.sha256, media_type=kept.media_type, data=data
+                edge=self._edge,
+                sha256=kept.sha256,
+                media_type=kept.media_type,
+                data=data,
+                ok=kept.ok or UNSET,
             )
             try:
                 self._evidence.send(wire.EVIDENCE_TO_STATION.encode(evidence), zmq.NOBLOCK)

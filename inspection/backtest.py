@@ -6,19 +6,23 @@ anything. Then the new package judges.
 
 - The same model with another policy needs no picture: the store has the scores of every point, OK
   ones too, and the result is a count, not an estimate.
-- Another model needs crops. An edge keeps those of NOK and REVIEW points and none of OK ones, and
-  the store records no inclusion probability yet. So each verdict is a stratum. Of one of which all
-  crops are there, they are a census (weight 1); where some are lost (no room, never delivered), the
-  rest stand for them with weight 1 / (kept / all), as if they had been lost by chance, and the
-  report says so; of one without crops (OK) nothing is claimed (Horvitz and Thompson, J. Am. Stat.
-  Assoc. 47, 1952, for the weights).
+- Another model needs crops. An edge keeps those of all NOK and REVIEW points, and of a share of the
+  OK ones that each OK result names (`inspection.drawing`). So each verdict, and each share of OK,
+  is a stratum. Of one of which all crops are there, they are a census (weight 1); of any other, the
+  crops that are there stand for all its points with weight 1 / (kept / all), which is 1 / share but
+  for the luck of the draw (Horvitz and Thompson, J. Am. Stat. Assoc. 47, 1952, with Hajek's scaling
+  to the known number of points); crops that are lost (no room, never delivered) count as if they
+  had been lost by chance, and the report says so. Of a stratum without crops nothing is claimed.
+  How many were drawn is held against the share: a draw that is not by chance would show.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct, UnsetType
@@ -54,13 +58,24 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Stratum(Struct, frozen=True, kw_only=True):
-    """All points of one verdict: how many, how many could be judged anew, and what came out.
-    ``inclusion`` is None where none could."""
+    """All points of one verdict and share: how many, how many could be judged anew, and what came
+    out. ``inclusion`` is None where none could. ``share`` is the probability of being kept that the
+    results name, None where they name none; ``drawn`` of the points name a picture."""
 
     points: int
     judged: int
     inclusion: float | None
     now: dict[str, int]
+    share: float | None = None
+    drawn: int = 0
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether so many can have been drawn by the share: within five standard deviations."""
+        if self.share is None:
+            return True
+        spread = math.sqrt(self.points * self.share * (1 - self.share))
+        return abs(self.drawn - self.points * self.share) <= 5 * spread + 1
 
 
 class Backtest(Struct, frozen=True, kw_only=True):
@@ -82,6 +97,16 @@ class Backtest(Struct, frozen=True, kw_only=True):
     unjudged: dict[str, int]
 
 
+class _Key(NamedTuple):
+    """A stratum: a verdict, and the probability of being kept that its results name."""
+
+    verdict: Verdict
+    share: float | None
+
+    def __str__(self) -> str:
+        return self.verdict.value if self.share is None else f"{self.verdict} {self.share:g}"
+
+
 @dataclass(slots=True)
 class _Place:
     """One entry of a record: what the edge said, its place in its batch, and the batch's size."""
@@ -93,9 +118,10 @@ class _Place:
 
 @dataclass(slots=True)
 class _Found:
-    points: Counter[str] = field(default_factory=Counter)
-    now: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    changes: list[tuple[PointRow, Verdict, str]] = field(default_factory=list)
+    points: Counter[_Key] = field(default_factory=Counter)
+    drawn: Counter[_Key] = field(default_factory=Counter)
+    now: defaultdict[_Key, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    changes: list[tuple[PointRow, _Key, Verdict, str]] = field(default_factory=list)
     unjudged: Counter[str] = field(default_factory=Counter)
     reproduced: int = 0
     in_batch: int = 0
@@ -127,8 +153,10 @@ def backtest(
         places = dict(_places(reader, row.run))
         crops: dict[str, list[tuple[PointRow, _Place, Frame]]] = defaultdict(list)
         for point in reader.points(run=row.run):
-            found.points[point.verdict.value] += 1
             place = places.get((point.point, point.attempt))
+            key = _key(point, place)
+            found.points[key] += 1
+            found.drawn[key] += point.evidence is not None
             if place is None or point.package is None:
                 found.unjudged["not inspected by a model"] += 1
                 continue
@@ -144,9 +172,9 @@ def backtest(
             crop = _crop(evidence, point, model.package)
             if isinstance(crop, str):
                 if point.package != new.ref.package:
-                    found.unjudged[f"{point.verdict}: {crop}"] += 1
+                    found.unjudged[f"{key}: {crop}"] += 1
                 else:
-                    _judge(found, new, point, place.said.scores, _ood(place.said))
+                    _judge(found, new, point, place, place.said.scores, _ood(place.said))
                 continue
             crops[point.package].append((point, place, crop))
         for package, some in crops.items():
@@ -155,7 +183,7 @@ def backtest(
             _reproduce(found, old_model, some)
             if package == new.ref.package:
                 for point, place, _ in some:
-                    _judge(found, new, point, place.said.scores, _ood(place.said))
+                    _judge(found, new, point, place, place.said.scores, _ood(place.said))
             else:
                 _anew(found, newest, some)
     total = sum(found.points.values())
@@ -238,12 +266,12 @@ def _reproduce(found: _Found, model: Model, some: Sequence[tuple[PointRow, _Plac
 def _anew(found: _Found, model: Model, some: Sequence[tuple[PointRow, _Place, Frame]]) -> None:
     spec = crop_spec(model.package)
     shape = (spec.height, spec.width, spec.channels)
-    fits = [(point, crop) for point, _, crop in some if crop.shape == shape]
+    fits = [(point, place, crop) for point, place, crop in some if crop.shape == shape]
     if left := len(some) - len(fits):
         found.unjudged["the new model takes crops of another size"] += left
-    rows = _scores(model, [crop for _, crop in fits])
-    for (point, _), (row, ood) in zip(fits, rows, strict=True):
-        _judge(found, model.package, point, row, ood)
+    rows = _scores(model, [crop for _, _, crop in fits])
+    for (point, place, _), (row, ood) in zip(fits, rows, strict=True):
+        _judge(found, model.package, point, place, row, ood)
 
 
 def _ood(said: Inspected) -> float | None:
@@ -262,29 +290,40 @@ def _judge(
     found: _Found,
     package: Package,
     point: PointRow,
+    place: _Place,
     scores: Sequence[float],
     ood: float | None,
 ) -> None:
     judgement = judge(scores, package.manifest.class_names, package.policy, ood)
-    found.now[point.verdict.value][judgement.verdict.value] += 1
+    key = _key(point, place)
+    found.now[key][judgement.verdict.value] += 1
     if judgement.verdict is not point.verdict:
-        found.changes.append((point, judgement.verdict, judgement.finding))
+        found.changes.append((point, key, judgement.verdict, judgement.finding))
+
+
+def _key(point: PointRow, place: _Place | None) -> _Key:
+    share = None if place is None else place.said.inclusion
+    # Only an OK point is drawn; what the station has made of it since has its own verdict.
+    if isinstance(share, UnsetType) or point.verdict is not Verdict.OK:
+        share = None
+    return _Key(point.verdict, share)
 
 
 def _result(
     found: _Found, models: Mapping[str, Model | None], new: Package, policy_only: bool
 ) -> Backtest:
     strata = {}
-    for verdict in Verdict:
-        judged = found.now[verdict.value].total()
-        points = found.points[verdict.value]
-        if points:
-            strata[verdict.value] = Stratum(
-                points=points,
-                judged=judged,
-                inclusion=judged / points if judged else None,
-                now=dict(sorted(found.now[verdict.value].items())),
-            )
+    order = list(Verdict)
+    for key in sorted(found.points, key=lambda key: (order.index(key.verdict), key.share or 0)):
+        judged, points = found.now[key].total(), found.points[key]
+        strata[str(key)] = Stratum(
+            points=points,
+            judged=judged,
+            inclusion=judged / points if judged else None,
+            now=dict(sorted(found.now[key].items())),
+            share=key.share,
+            drawn=found.drawn[key],
+        )
     return Backtest(
         old=tuple(sorted(name for name, model in models.items() if model is not None)),
         new_package=new.ref.package,
@@ -305,9 +344,9 @@ def _result(
                 was=point.verdict,
                 now=now,
                 finding=finding,
-                weight=1 / (strata[point.verdict.value].inclusion or 1.0),
+                weight=1 / (strata[str(key)].inclusion or 1.0),
             )
-            for point, now, finding in found.changes
+            for point, key, now, finding in found.changes
         ),
         unjudged=dict(found.unjudged),
     )
@@ -322,25 +361,24 @@ def report(result: Backtest) -> str:
         + f"; {result.verdicts_recomputed} recorded verdicts are those of their scores",
         "the same model with another policy: judged from the recorded scores, every point"
         if result.from_scores
-        else "another model: judged from kept crops; the store records no inclusion probability,"
-        " so the crops of each verdict are taken as all there are of it",
+        else "another model: judged from kept crops; those of each verdict and share stand for all"
+        " points that have it",
     ]
-    for verdict, stratum in result.strata.items():
+    for name, stratum in result.strata.items():
+        if not stratum.by_chance:
+            lines.append(
+                f"{name}: {stratum.drawn} of {stratum.points} points were drawn, which chance does"
+                " not do: somebody chose, or results are missing; believe no weight below"
+            )
         if stratum.inclusion is None:
             lines.append(
-                f"{verdict}: none of {stratum.points} points could be judged anew:"
+                f"{name}: none of {stratum.points} points could be judged anew:"
                 " nothing is said of them"
             )
             continue
         weight = 1 / stratum.inclusion
-        came = ", ".join(f"{name} {count * weight:g}" for name, count in stratum.now.items())
-        kept = (
-            "a census"
-            if stratum.judged == stratum.points
-            else f"{stratum.judged} judged anew, each stands for {weight:.3g}, as if the others"
-            " had been lost by chance"
-        )
-        lines.append(f"{verdict}: {stratum.points} points ({kept}), would be {came}")
+        came = ", ".join(f"{verdict} {n * weight:g}" for verdict, n in stratum.now.items())
+        lines.append(f"{name}: {stratum.points} points ({_kept(stratum)}), would be {came}")
     moves = Counter[tuple[str, str]]()
     weights = Counter[tuple[str, str]]()
     for change in result.changes:
@@ -359,3 +397,16 @@ def report(result: Backtest) -> str:
         lines.append(f"  and {len(result.changes) - SHOWN} more: --json lists all")
     lines += [f"left out: {count} points: {why}" for why, count in result.unjudged.items()]
     return "\n".join(lines)
+
+
+def _kept(stratum: Stratum) -> str:
+    """Which of a stratum's points were judged anew, for a person."""
+    if stratum.judged == stratum.points:
+        return "a census"
+    weight = stratum.points / stratum.judged
+    said = f"{stratum.judged} judged anew, each stands for {weight:.3g}"
+    if stratum.share is None:
+        return f"{said}, as if the others had been lost by chance"
+    if lost := stratum.drawn - stratum.judged:
+        said += f", as if {lost} more that were drawn had been lost by chance"
+    return f"{said}; drawn with probability {stratum.share:g}"

@@ -27,6 +27,7 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
 Score = Annotated[float, Meta(ge=0, le=1)]
 Ood = Annotated[float, Meta(ge=0)]
 """How unusual a point looks to its model; 1 is what 99 of 100 good validation points stay below."""
+Probability = Annotated[float, Meta(gt=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seq = Annotated[int, Meta(ge=1, le=2**53)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -353,7 +354,13 @@ class Inspected(Struct, frozen=True, kw_only=True, tag_field="is", tag="inspecte
     scores: Annotated[tuple[Score, ...], Meta(min_length=1, max_length=MAX_CLASSES)]
     model: ModelRef
     evidence: Sha256 | None = None
+    """Name of the crop (see `Evidence`); its file may come later, or be lost."""
     ood: Ood | UnsetType = UNSET
+    inclusion: Probability | UnsetType = UNSET
+    """Of an OK point: the probability with which its picture is kept (`inspection.drawing`),
+    whether it was or not. Unset where none are kept, and where every picture is (NOK, REVIEW)."""
+    heat: Sha256 | UnsetType = UNSET
+    """Name of the heat map, where the model has one and the point is not OK."""
 
 
 class Missed(Struct, frozen=True, kw_only=True, tag_field="is", tag="missed"):
@@ -392,12 +399,15 @@ class Gap(Message, frozen=True):
 
 
 class Evidence(Message, frozen=True):
-    """A picture named by results, on its own lane. ``sha256`` is of ``data``."""
+    """A picture named by results, on its own lane. ``sha256`` is of ``data``, or of what ``data``,
+    a PNG file, holds (`inspection.png`): then a result could name it before it was packed."""
 
     edge: Id
     sha256: Sha256
     media_type: Id
     data: bytes
+    ok: bool | UnsetType = UNSET
+    """True for a picture of OK points only: where room is short it gives way to the others."""
 
 
 class EvidenceStored(Message, frozen=True):

@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from inspection.errors import PackageError
 from inspection.messages import MAX_CLASSES, Id, ModelRef, Ood, Score, Severity, Sha256
@@ -93,6 +93,9 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output_name: str
     ood_name: str | None = None
     """The output with the out-of-distribution score, (N,) ``float32``; None where there is none."""
+    heat_name: str | UnsetType = UNSET
+    """The output with the heat map, (N, height, width) ``float32`` from 0 (as ever) to 1; left out
+    where there is none, as in all older manifests."""
     imaging_version: str
     data_hash: Sha256
     recipe_hash: Sha256

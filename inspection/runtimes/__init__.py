@@ -39,26 +39,33 @@ Scores = npt.NDArray[np.float32]
 
 class Signature(NamedTuple):
     """How a graph is called: raw ``uint8`` crops (N, *shape) in, ``output_name`` (N, classes) and,
-    unless it is None, ``ood_name`` (N,) out, both ``float32``."""
+    unless they are None, ``ood_name`` (N,) and ``heat_name`` (N, height, width) out, all
+    ``float32``."""
 
     shape: tuple[int, int, int]
     classes: int
     input_name: str
     output_name: str
     ood_name: str | None
+    heat_name: str | None = None
 
 
 class Outputs(NamedTuple):
-    """What a graph says of N crops: probabilities (N, classes) and how unusual each is (N,), or
-    None where the graph does not say."""
+    """What a graph says of N crops: probabilities (N, classes), how unusual each is (N,), and where
+    (N, height, width; 0 to 1), the latter two None where the graph does not say."""
 
     scores: Scores
     ood: Scores | None
+    heat: Scores | None = None
 
     def rows(self) -> Iterator[tuple[list[float], float | None]]:
         """Point by point, as `inspection.policy.judge` wants it."""
         unusual = [None] * len(self.scores) if self.ood is None else self.ood.tolist()
         yield from zip(self.scores.tolist(), unusual, strict=True)
+
+    def heat_maps(self) -> Iterator[Scores | None]:
+        """Point by point: a heat map (height, width), or None where the graph gives none."""
+        yield from [None] * len(self.scores) if self.heat is None else self.heat
 
 
 class Preference(NamedTuple):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 # before it is loaded: its function for the same comes after the first report.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
+from msgspec import UNSET
 
 from inspection.errors import PackageError
 from inspection.imaging import Frame
@@ -22,6 +23,8 @@ from inspection.runtimes import Outputs, Scores, Signature
 from inspection.runtimes.graph_file import check_graph
 
 PROVIDER = "CPUExecutionProvider"
+MAX_HEAT_PIXELS = 2**22
+"""A heat map of more is no picture of a point."""
 
 
 def available() -> tuple[str, ...]:
@@ -93,7 +96,8 @@ class OnnxGraph:
         self._session = session(data, path, threads, provider, options)
         inputs = {entry.name: entry for entry in self._session.get_inputs()}
         outputs = {entry.name for entry in self._session.get_outputs()}
-        wanted = {signature.output_name, *filter(None, [signature.ood_name])}
+        extra = filter(None, [signature.ood_name, signature.heat_name])
+        wanted = {signature.output_name, *extra}
         if set(inputs) != {signature.input_name} or not wanted <= outputs:
             raise PackageError(
                 f"{self._place}: the graph has inputs {sorted(inputs)} and outputs"
@@ -113,11 +117,14 @@ class OnnxGraph:
 
     def outputs(self, crops: Frame) -> Outputs:
         """See `inspection.runtimes.Model.outputs`."""
-        ood_name = self._signature.ood_name
-        if ood_name is None:
-            return Outputs(self.scores(crops), None)
-        scores, ood = self._run(crops, [self._signature.output_name, ood_name])
-        return Outputs(scores, ood)
+        ood_name, heat_name = self._signature.ood_name, self._signature.heat_name
+        names = [self._signature.output_name, *filter(None, [ood_name, heat_name])]
+        scores, *rest = self._run(crops, names)
+        return Outputs(
+            scores,
+            None if ood_name is None else rest[0],
+            None if heat_name is None else rest[-1],
+        )
 
     def stop(self) -> None:
         """See `inspection.runtimes.Graph.stop`."""
@@ -130,10 +137,18 @@ class OnnxGraph:
         except Exception as error:  # noqa: BLE001  as above
             raise PackageError(f"{self._place}: inference failed: {_line(error)}") from None
         classes = self._signature.classes
-        shapes = [(len(crops), classes), (len(crops),)]
+        shapes: dict[str | None, tuple[int, ...]] = {
+            self._signature.output_name: (len(crops), classes),
+            self._signature.ood_name: (len(crops),),
+        }
         results = [np.asarray(output) for output in found]
-        for name, result, shape in zip(names, results, shapes, strict=False):
-            if result.shape != shape or result.dtype != np.float32:
+        for name, result in zip(names, results, strict=True):
+            # A heat map has whatever size the model gives it, the same for every crop.
+            shape = shapes.get(name, (len(crops), *result.shape[1:]))
+            heat_is_none = name == self._signature.heat_name and (
+                result.ndim != 3 or not 0 < result[:1].size <= MAX_HEAT_PIXELS
+            )
+            if result.shape != shape or result.dtype != np.float32 or heat_is_none:
                 raise PackageError(
                     f"{self._place}: the graph answered {result.dtype} of shape {result.shape}"
                     f" for {len(crops)} crops and {classes} classes ({name})"
@@ -174,6 +189,7 @@ def signature_of(manifest: Manifest) -> Signature:
         input_name=manifest.input_name,
         output_name=manifest.output_name,
         ood_name=manifest.ood_name,
+        heat_name=None if manifest.heat_name is UNSET else manifest.heat_name,
     )
 
 

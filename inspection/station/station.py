@@ -971,7 +971,7 @@ class Station:
             evidence = wire.EVIDENCE_TO_STATION.decode(frame)
             if text := why_impostor(evidence, sender, None):
                 return peer, NotAuthorised(text)
-            self._evidence.put(evidence.sha256, evidence.data)
+            self._evidence.put(evidence.sha256, evidence.data, ok=evidence.ok is True)
         except (WireError, StoreError) as error:
             return peer, error
         return peer, evidence

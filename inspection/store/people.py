@@ -376,7 +376,7 @@ class PeopleTables:
             intact = intact and row["seal"] == decision_seal(before, row)
             before = row["seal"]
             try:
-                words.append(_decision(row))
+                words.append(decision_of(row))
             except ValueError:
                 intact = False
                 continue
@@ -394,7 +394,8 @@ def roles_text(roles: frozenset[Role]) -> str:
     return " ".join(sorted(role.value for role in roles))
 
 
-def _decision(row: Mapping[Any, Any]) -> Decision:
+def decision_of(row: Mapping[Any, Any]) -> Decision:
+    """A row of ``decision``. Raises `ValueError` where it holds what is not known here."""
     return Decision(
         number=row["number"],
         run=row["run_id"],

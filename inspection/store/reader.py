@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from inspection import wire
+from inspection.decisions import Decision
 from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance
 from inspection.messages import Reason, RunVerdict, Severity, Verdict, ViewResult
 from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import open_for_reading
+from inspection.store.people import decision_of, decision_seal
 from inspection.store.periods import closed_periods, next_file
 
 E = TypeVar("E", bound=enum.Enum)
@@ -705,6 +707,28 @@ class Reader:
             if isinstance(answer, ViewResult):  # a gap in an outbox answers no order
                 found.append(RecordRow(answer, row.received_ns, row.late))
         return found
+
+    def sealed_words(self, run: str) -> tuple[dict[str, tuple[Decision, ...]], bool]:
+        """What people said of a run, by point, in the order in which it was said, and whether the
+        chain of its seals holds: each over its row and the one before it."""
+        found: defaultdict[str, list[Decision]] = defaultdict(list)
+        before, intact = "", True
+        for home, _ in self._homes([run]):
+            table = schema.decision
+            if not _has(home.rows, table):
+                continue
+            (rows,) = home.rows(
+                sa.select(table).where(table.c.run_id == run).order_by(table.c.number)
+            )
+            for row in rows:
+                word = dict(zip(table.columns.keys(), row, strict=True))
+                intact = intact and word["seal"] == decision_seal(before, word)
+                before = word["seal"]
+                try:
+                    found[word["point_id"]].append(decision_of(word))
+                except ValueError:
+                    intact = False
+        return {point: tuple(words) for point, words in found.items()}, intact
 
     def suspects(self, runs: Sequence[str]) -> list[Suspect]:
         """Every NOK and REVIEW point of these runs, in no order."""

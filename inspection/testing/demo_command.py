@@ -195,6 +195,7 @@ def _demonstrate(
             ready_timeout_ms=READY_TIMEOUT_MS,
             ui_port=arguments.port,
             title="Demonstration: body side",
+            edge_evidence={},
         )
         cameras.watch(line)
         try:

@@ -40,6 +40,9 @@ def free_ports(count: int) -> list[int]:
             entry.close()
 
 
+_NO_OK = {"ok_share": 0.0, "near_share": 0.0}
+
+
 class Line(Closing):
     """The processes of one line and the folder they work in.
 
@@ -49,7 +52,8 @@ class Line(Closing):
     keys signed. Every camera of ``cameras`` is the only one of an edge of its own, with a driver
     and settings as in ``edge.toml``. With ``links`` edges and PLC reach the station through a proxy
     each; with ``warm`` the processes are forked from one that has imported everything, which saves
-    a second of computing for each start.
+    a second of computing for each start. ``edge_evidence`` is the table ``evidence`` of
+    ``edge.toml``; without it no picture of an OK point is kept, so that what is kept is known.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Line(Closing):
         links: bool = False,
         warm: bool = False,
         trust: Sequence[Path] = (),
+        edge_evidence: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self._python = python
@@ -128,6 +133,7 @@ class Line(Closing):
                     },
                     "models": {key: str(path.resolve()) for key, path in used.items()},
                     "cameras": {name: driver},
+                    "evidence": _NO_OK if edge_evidence is None else dict(edge_evidence),
                 },
             )
         self._write(

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 import onnx
+from msgspec import UNSET
 from onnx import TensorProto, helper
 
 from inspection import imaging, runtimes
@@ -97,6 +98,7 @@ def build_package(
     nok_min: float = 0.5,
     steepness: float = STEEPNESS,
     version: str = "1",
+    heat: bool = False,
     broken: Broken | None = None,
 ) -> Path:
     """Write a package into ``folder`` (created) and return it.
@@ -105,10 +107,11 @@ def build_package(
     of a defect is one half for a crop of mean grey level 127.5 and grows as it darkens; with
     ``"bright_square"`` it is one half where the brightest square of a quarter of the crop's side
     has that mean, and grows as it brightens; how fast, ``steepness`` says, so that two such models
-    can be told apart by their scores. The same arguments always give the same package.
+    can be told apart by their scores. With ``heat`` it also says of each pixel how dark it is, 0 to
+    1. The same arguments always give the same package.
     """
     (folder / "golden").mkdir(parents=True)
-    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, steepness, broken))
+    (folder / MODEL).write_bytes(_graph_file(sees, size, channels, steepness, broken, heat=heat))
     (folder / CARD).write_text(f"# {name}\n\nMade for tests; it sees {sees.replace('_', ' ')}.\n")
     pictures = _golden_pictures(size, channels)
     for file, picture in pictures.items():
@@ -128,6 +131,7 @@ def build_package(
         input=ModelInput(width=size, height=size, channels=channels, margin=margin),
         input_name="image",
         output_name="scores",
+        heat_name="heat" if heat else UNSET,
         imaging_version=imaging.IMAGING_VERSION,
         data_hash=sha256(b"no data"),
         recipe_hash=sha256(b"no recipe"),
@@ -191,7 +195,7 @@ _CANNOT_RUN = {
 
 
 def _graph_file(
-    sees: Sees, size: int, channels: int, steepness: float, broken: Broken | None
+    sees: Sees, size: int, channels: int, steepness: float, broken: Broken | None, *, heat: bool
 ) -> bytes:
     match broken:
         case Broken.NOT_A_GRAPH:
@@ -203,10 +207,18 @@ def _graph_file(
         case Broken.CUT_OFF:
             whole = _graph(sees, size, channels, steepness, None)
             return whole[: len(whole) * 9 // 10]
-    return _graph(sees, size, channels, steepness, broken)
+    return _graph(sees, size, channels, steepness, broken, heat=heat)
 
 
-def _graph(sees: Sees, size: int, channels: int, steepness: float, broken: Broken | None) -> bytes:
+def _graph(
+    sees: Sees,
+    size: int,
+    channels: int,
+    steepness: float,
+    broken: Broken | None,
+    *,
+    heat: bool = False,
+) -> bytes:
     constants = {
         "steepness": np.float32(-steepness if sees == "darkness" else steepness),
         "levels": np.float32(255.0),
@@ -259,6 +271,13 @@ def _graph(sees: Sees, size: int, channels: int, steepness: float, broken: Broke
     if broken is Broken.OUTPUT_SHAPE:
         columns.append("defect_column")
     nodes.append(helper.make_node("Concat", columns, ["scores"], axis=1))
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(columns)])]
+    if heat:
+        nodes += [
+            helper.make_node("ReduceMean", ["brightness"], ["lightness"], axes=[3], keepdims=0),
+            helper.make_node("Sub", ["one", "lightness"], ["heat"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("heat", TensorProto.FLOAT, ["N", size, size]))
     weights = [
         onnx.numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()
     ]
@@ -279,7 +298,7 @@ def _graph(sees: Sees, size: int, channels: int, steepness: float, broken: Broke
         nodes,
         "test",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", side, side, channels])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(columns)])],
+        outputs,
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

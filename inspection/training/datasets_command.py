@@ -56,6 +56,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     collected.add_argument("--store", required=True, metavar="URL", help="the station's store")
     collected.add_argument("--evidence", metavar="URL", help="default: evidence/ beside the store")
     collected.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    collected.add_argument(
+        "--machine",
+        action="store_true",
+        help="also what nobody has decided on, labelled by the machine",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -196,7 +201,9 @@ def _collect(arguments: argparse.Namespace) -> int:
             f"{error.name} is not installed: a store is read with"
             ' pip install "visual-inspection[train,station]"'
         ) from None
-    for line in collect(arguments.store, arguments.evidence, arguments.out):
+    for line in collect(
+        arguments.store, arguments.evidence, arguments.out, machine=arguments.machine
+    ):
         _say(line)
     return 0
 

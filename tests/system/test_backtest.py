@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from inspection.__main__ import main
+from inspection.drawing import Drawing, Shares, read_key
 from inspection.messages import Verdict
 from inspection.package import open_package
 from inspection.registry import Registry
@@ -141,6 +142,8 @@ def test_lost_crops_are_stood_for_by_those_that_are_kept(line: Line, tmp_path: P
         "judged": 3,
         "inclusion": 0.75,
         "now": {"OK": 3},
+        "share": None,
+        "drawn": 4,
     }
     assert [change["weight"] for change in result["changes"]] == pytest.approx([4 / 3] * 3)
     assert (
@@ -204,3 +207,64 @@ def test_without_the_package_that_judged_there_is_no_back_test(
     )
     assert code == 1
     assert "is not at hand" in capsys.readouterr().err
+
+
+def test_ok_points_are_judged_anew_by_those_that_were_drawn_weighted_by_their_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = boards.model(tmp_path / "package")
+    parts = [f"P{number}" for number in range(8)]
+    for part in parts:
+        boards.write_part(tmp_path / "images", part, boards.board((1, 2)))
+    with Line(
+        tmp_path / "line",
+        plans=[boards.write_plan(tmp_path / "plan")],
+        models={"darkness": package},
+        cameras=boards.camera(tmp_path / "images"),
+        parts=parts,
+        plan=boards.PLAN,
+        edge_evidence={"ok_share": 0.25, "near_share": 1.0},
+    ) as line:
+        line.start()
+        assert line.wait("plc", 60) == 0
+        points = line.reader.points()
+        wanted = {point.evidence for point in points if point.evidence is not None}
+        line.until(lambda: line.reader.counts()["evidence"] == len(wanted), 20, "evidence")
+        for name in ("edge-cam1", "station"):
+            assert line.stop(name) == 0
+        ok = [point for point in points if point.verdict is Verdict.OK]
+        drawn = sum(point.evidence is not None for point in ok)
+        # 192 points at 0.25 with a key of the edge's own: 48 expected, standard deviation 6.
+        assert len(ok) == len(parts) * (POINTS - 1)
+        assert 48 - 30 <= drawn <= 48 + 30
+        key = read_key(line.folder / "edge-cam1" / "evidence-key")
+        drawing = Drawing(key, Shares())
+        for point in ok:
+            chosen = drawing.drawn(point.run, point.point, point.attempt, 0.25)
+            assert chosen is (point.evidence is not None)
+        other = build_package(tmp_path / "other", name="squares", sees="bright_square")
+        result = backtest(line, other, tmp_path, "--old", str(package))
+        assert result["strata"]["OK 0.25"] == {
+            "points": len(ok),
+            "judged": drawn,
+            "inclusion": drawn / len(ok),
+            "now": {"NOK": drawn},
+            "share": 0.25,
+            "drawn": drawn,
+        }
+        weights = [c["weight"] for c in result["changes"] if c["was"] == "OK"]
+        assert sum(weights) == pytest.approx(len(ok))
+        assert "drawn with probability 0.25" in capsys.readouterr().out
+
+
+def test_a_draw_that_is_not_by_chance_shows() -> None:
+    from inspection.backtest import Stratum
+
+    def stratum(drawn: int, share: float | None = 0.01) -> Stratum:
+        return Stratum(
+            points=10_000, judged=drawn, inclusion=drawn / 10_000, now={}, share=share, drawn=drawn
+        )
+
+    assert all(stratum(drawn).by_chance for drawn in (60, 100, 140))
+    assert not any(stratum(drawn).by_chance for drawn in (0, 40, 160, 10_000))
+    assert stratum(0, None).by_chance

@@ -48,11 +48,16 @@ def test_kept_crops_become_a_data_set_that_says_who_decided(
 ) -> None:
     out = tmp_path / "collected"
     store = str(line.folder / "station" / "station.db")
-    assert main(["datasets", "collect", "--store", store, "--out", str(out)]) == 0
+    words = ["datasets", "collect", "--store", store, "--out", str(out)]
+    assert main(words) == 1
+    assert "nobody has decided" in capsys.readouterr().err
+    assert main([*words, "--machine"]) == 0
     said = capsys.readouterr().out
-    assert "3 NOK and 0 REVIEW" in said
-    assert "no person's decision is in the store" in said
-    assert f"of {2 * POINTS - 3} OK points no crop is kept" in said
+    repeated = 3 - len({p.evidence for p in line.reader.points(verdicts=[Verdict.NOK])})
+    assert f"{3 - repeated} NOK, 0 REVIEW and 0 OK" in said
+    assert (f"{repeated} points show the very same picture" in said) is (repeated > 0)
+    assert f"0 decided by people, {3 - repeated} by the machine" in said.replace("were ", "")
+    assert f"0 crops of {2 * POINTS - 3} OK points are kept" in said
     with (out / "index.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     nok = line.reader.points(verdicts=[Verdict.NOK])
@@ -73,7 +78,9 @@ def test_kept_crops_become_a_data_set_that_says_who_decided(
     assert len(dataset.pictures) == len(pictures)
     assert not dataset.warnings
     assert all(picture.time is not None for picture in dataset.pictures)
-    assert main(["datasets", "collect", "--store", store, "--out", str(out)]) == 1
+    before = (out / "index.csv").read_bytes()
+    assert main([*words, "--machine"]) == 0
+    assert (out / "index.csv").read_bytes() == before
 
 
 def test_a_store_without_its_crops_is_refused(
@@ -82,5 +89,5 @@ def test_a_store_without_its_crops_is_refused(
     store = str(line.folder / "station" / "station.db")
     empty = str(tmp_path / "empty")
     words = ["datasets", "collect", "--store", store, "--evidence", empty]
-    assert main([*words, "--out", str(tmp_path / "out")]) == 1
-    assert "no crop of its 3 NOK and REVIEW points" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "out"), "--machine"]) == 1
+    assert "no crop of its 3 NOK, 0 REVIEW" in capsys.readouterr().err

@@ -6,9 +6,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge.config import EdgeFile
+from edge.config import EdgeFile, EvidenceFile, ModelShares
 from inspection.config import read_config
 from inspection.messages import Fault
 from inspection.station.config import StationFile
@@ -42,6 +43,14 @@ def test_the_configurations_shown_are_read_as_they_stand(
     path = tmp_path / "shown.toml"
     path.write_text(block, "utf-8")
     assert isinstance(read_config(path, struct), struct)
+
+
+def test_the_shares_of_evidence_shown_are_the_defaults() -> None:
+    text = (ROOT / "docs" / "evidence.md").read_text("utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    shown = msgspec.convert(msgspec.toml.decode(block)["evidence"], EvidenceFile)
+    assert shown.models == {"clip": ModelShares(ok_share=0.05)}
+    assert msgspec.structs.replace(shown, models={}) == EvidenceFile()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

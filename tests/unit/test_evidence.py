@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from inspection import png
 from inspection.errors import StoreError
-from inspection.evidence import EvidenceStore
+from inspection.evidence import OK_RESERVE_BYTES, RESERVE_BYTES, EvidenceStore
 
 DATA = b"a picture"
 NAME = hashlib.sha256(DATA).hexdigest()
@@ -53,3 +54,35 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be stored"):
         EvidenceStore(tmp_path / "file").put(NAME, DATA)
+
+
+def test_a_picture_named_by_what_it_holds_is_checked_by_it(tmp_path: Path) -> None:
+    head, scanlines = png.header(2, 2, 1), b"\2\1\2\2\3\4"
+    name, data = png.name(head, scanlines), png.pack(head, scanlines)
+    store = EvidenceStore(tmp_path)
+    store.put(name, data)
+    assert store.get(name) == data
+    with pytest.raises(StoreError, match="other bytes"):
+        store.put("0" * 64, data)
+    other = png.pack(head, b"\2\1\2\2\3\5")
+    (tmp_path / name[:2] / name).write_bytes(other)
+    assert store.get(name) is None
+
+
+def test_the_last_of_the_disk_is_left_to_results_and_the_last_but_one_to_what_is_not_ok(
+    tmp_path: Path,
+) -> None:
+    free = [OK_RESERVE_BYTES + len(DATA)]
+    store = EvidenceStore(tmp_path / "evidence", free=lambda _: free[0])
+    store.put(NAME, DATA, ok=True)
+    other = hashlib.sha256(b"another").hexdigest()
+    free[0] = OK_RESERVE_BYTES
+    with pytest.raises(StoreError, match="no room for pictures of OK points"):
+        store.put(other, b"another", ok=True)
+    store.put(other, b"another")
+    free[0] = RESERVE_BYTES
+    with pytest.raises(StoreError, match="no room for pictures in"):
+        store.put(hashlib.sha256(b"third").hexdigest(), b"third")
+    assert store.get(NAME) == DATA
+    store.put(NAME, DATA)
+    assert store.get(other) == b"another", "what is there takes no further room"

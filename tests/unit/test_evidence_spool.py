@@ -6,6 +6,9 @@ import errno
 import hashlib
 import os
 import random
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +31,7 @@ def test_a_picture_is_kept_under_the_hash_of_its_bytes(tmp_path: Path) -> None:
     assert name == sha256(b"picture")
     assert spool.get(name) == b"picture"
     (kept,) = spool.pending()
-    assert kept == (name, "png", 7)
+    assert kept == (name, "png", 7, False)
     assert (tmp_path / "edge" / "evidence" / f"{name}.png").read_bytes() == b"picture"
 
 
@@ -123,14 +126,119 @@ def test_over_the_budget_the_oldest_go_first_and_are_counted(tmp_path: Path) -> 
     spool = EvidenceSpool(tmp_path, max_bytes=100)
     put = [spool.put(bytes([n]) * 40, "png") for n in range(5)]
     assert names(spool) == put[3:]
-    assert spool.dropped == 3
-    large = spool.put(b"x" * 150, "png")
-    assert names(spool) == [large], "the newest is about to be named by a record"
-    assert spool.dropped == 5
-    again = EvidenceSpool(tmp_path, max_bytes=100)
-    assert names(again) == [large]
-    small = again.put(b"small", "png")
-    assert names(again) == [small]
+    assert spool.dropped == {"other": 3}
+    with pytest.raises(OutboxError, match="no room"):
+        spool.put(b"x" * 150, "png")
+    assert names(spool) == put[3:], "nothing goes for what has no room in any case"
+    small = EvidenceSpool(tmp_path, max_bytes=100).put(b"small", "png")
+    assert names(EvidenceSpool(tmp_path, max_bytes=100)) == [*put[3:], small]
+
+
+def test_pictures_of_ok_points_go_first_whatever_their_age(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path, max_bytes=200)
+    bad = [spool.put(b"bad %d" % n + b"." * 35, "png") for n in range(2)]
+    good = [spool.put(b"ok %d" % n + b"." * 36, "png", ok=True) for n in range(3)]
+    assert names(spool) == [*bad, *good], "what is not OK is sent first, too"
+    assert names(EvidenceSpool(tmp_path)) == [*bad, *good], "and after a restart"
+    bad.append(spool.put(b"bad 2" + b"." * 35, "png"))
+    assert names(spool) == [*bad, *good[1:]]
+    good.append(spool.put(b"ok 3" + b"." * 36, "png", ok=True))
+    assert names(spool) == [*bad, *good[2:]]
+    bad += [spool.put(b"bad %d" % n + b"." * 35, "png") for n in (3, 4)]
+    assert names(spool) == bad
+    assert spool.dropped == {"ok": 4}
+    with pytest.raises(OutboxError, match="no room"):
+        spool.put(b"ok 4" + b"." * 36, "png", ok=True)
+    assert names(spool) == bad, "nothing goes for a picture of an OK point"
+    spool.put(b"bad 5" + b"." * 35, "png")
+    assert spool.dropped == {"ok": 4, "other": 1}
+
+
+def test_a_picture_of_an_ok_point_and_of_another_is_one_of_another(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    name = spool.put(b"the same pixels", "png", ok=True)
+    assert spool.put(b"the same pixels", "png") == name
+    assert spool.put(b"the same pixels", "png", ok=True) == name
+    for opened in (spool, EvidenceSpool(tmp_path)):
+        assert [(kept.sha256, kept.ok) for kept in opened.pending()] == [(name, False)]
+        assert opened.get(name) == b"the same pixels"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_last_of_the_disk_is_left_to_results_whoever_else_fills_it(tmp_path: Path) -> None:
+    room = [10_000]
+    taken: list[int] = []
+
+    def free(folder: Path) -> int:
+        return room[0] - sum(path.stat().st_size for path in folder.iterdir()) - sum(taken)
+
+    spool = EvidenceSpool(tmp_path, reserve_bytes=1000, free=free)
+    bad = [spool.put(bytes([n]) * 1000, "png") for n in range(4)]
+    good = [spool.put(bytes([n]) * 1001, "png", ok=True) for n in range(4)]
+    assert names(spool) == [*bad, *good]
+    taken.append(2990)  # a log file, an update
+    assert spool.make_room()
+    assert names(spool) == [*bad, *good[-2:]]
+    taken.append(4500)
+    assert spool.make_room()
+    assert names(spool) == bad[-1:]
+    assert spool.dropped == {"ok": 4, "other": 3}
+    taken.append(5000)
+    assert not spool.make_room(), "pictures cannot help any more"
+    assert names(spool) == []
+
+
+DISK_BYTES = 8 * 2**20
+
+
+def test_a_full_disk_takes_every_result_and_loses_ok_pictures_first(tmp_path: Path) -> None:
+    """A real file system of 8 MiB, mounted for one process of its own."""
+    script = tmp_path / "fill.py"
+    script.write_text(FILL, "utf-8")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size={DISK_BYTES} tmpfs {disk} || exit 77; exec {sys.executable}"
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare here")
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{mount} {script} {disk}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode in (1, 77) and "Traceback" not in done.stderr:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["results", "2000", "bad", "30", "dropped", "ok", "only"]
+
+
+FILL = """
+import os, sys
+from pathlib import Path
+from edge.evidence_spool import EvidenceSpool
+from edge.outbox import Outbox
+from inspection.errors import OutboxError
+
+disk = Path(sys.argv[1])
+spool = EvidenceSpool(disk / "evidence", reserve_bytes=3 * 2**20)
+outbox = Outbox(disk / "outbox")
+bad, results = [], 0
+for turn in range(2000):
+    spool.put(os.urandom(60_000), "png", ok=True)
+    if turn % 70 == 0 or turn == 1999:
+        bad.append(spool.put(os.urandom(60_000), "png"))
+    outbox.append([os.urandom(1000)])
+    results += 1
+assert len(outbox.read(1, 64, 2**20)) == 64
+outbox.close()
+assert Outbox(disk / "outbox").next_seq == results + 1
+assert spool.dropped["ok"] > 1000, spool.dropped
+assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize > 2**19
+there = {kept.sha256 for kept in spool.pending()}
+print("results", results, "bad", sum(name in there for name in bad))
+print("dropped", *(kind for kind in spool.dropped), "only")
+"""
 
 
 def test_pictures_may_come_and_go_while_the_waiting_ones_are_walked(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 
+from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
 from edge.judge import Judge
 from edge.models import Models
-from inspection import imaging
+from inspection import imaging, png
+from inspection.drawing import Drawing, Shares
+from inspection.errors import OutboxError
 from inspection.messages import (
     Inspected,
     Missed,
@@ -22,7 +27,7 @@ from inspection.messages import (
     Verdict,
 )
 from inspection.testing import boards
-from inspection.testing.packages import Broken
+from inspection.testing.packages import Broken, build_package
 
 SIDE = boards.SIDE
 
@@ -61,9 +66,19 @@ def make_order(ref: ModelRef | None, *, model: str = "darkness") -> Order:
     )
 
 
-def judge(folder: Path, packages: dict[str, Path], batch: int = 4) -> tuple[Judge, Models]:
+def judge(
+    folder: Path, packages: dict[str, Path], batch: int = 4, drawing: Drawing | None = None
+) -> tuple[Judge, Models]:
     models = Models(packages)
-    return Judge(models, EvidenceSpool(folder / "spool"), batch=batch), models
+    darkroom = Darkroom(EvidenceSpool(folder / "spool"))
+    return Judge(models, darkroom, batch=batch, drawing=drawing), models
+
+
+def kept(judged: Judge, folder: Path, name: str | None) -> imaging.Frame | None:
+    """The picture of that name, once the darkroom has done its work."""
+    assert judged._darkroom.drain(20)
+    data = None if name is None else EvidenceSpool(folder / "spool").get(name)
+    return None if data is None else imaging.decode(data)
 
 
 def ref_of(models: Models, name: str = "darkness") -> ModelRef:
@@ -88,12 +103,10 @@ def test_what_is_not_ok_keeps_the_very_picture_the_model_saw(tmp_path: Path, pac
     judged, models = judge(tmp_path, {"darkness": package})
     image = boards.board((1, 2))
     said = {e.point: e for e in judged.points(make_order(ref_of(models)), image)}
-    evidence = said["r1c2"].evidence
-    assert evidence is not None
-    data = EvidenceSpool(tmp_path / "spool").get(evidence)
-    assert data is not None
+    shown = kept(judged, tmp_path, said["r1c2"].evidence)
+    assert shown is not None
     tile = image[boards.TILE : 2 * boards.TILE, 2 * boards.TILE : 3 * boards.TILE]
-    assert np.array_equal(imaging.decode(data), tile)
+    assert np.array_equal(shown, tile)
     assert said["r0c0"].evidence is None
 
 
@@ -156,11 +169,117 @@ def test_a_verdict_is_not_lost_when_its_picture_cannot_be_kept(
 ) -> None:
     judged, models = judge(tmp_path, {"darkness": package})
 
-    def full(*_: object) -> str:
-        raise OSError(28, "No space left on device")
+    def full(*_: object, **__: object) -> str:
+        raise OutboxError("No space left on device")
 
     monkeypatch.setattr(EvidenceSpool, "put", full)
     said = {e.point: e for e in judged.points(make_order(ref_of(models)), boards.board((1, 2)))}
     bad = said["r1c2"]
     assert isinstance(bad, Inspected)
-    assert (bad.verdict, bad.evidence) == (Verdict.NOK, None)
+    assert bad.verdict is Verdict.NOK
+    assert bad.evidence is not None, "the picture is named, and missing"
+    assert kept(judged, tmp_path, bad.evidence) is None
+    assert judged._darkroom.lost == {"other": 1}
+
+
+def test_no_result_waits_for_a_picture_to_be_packed_or_synced(
+    tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    disk = threading.Event()
+    pack = png.pack
+
+    def stuck(head: bytes, scanlines: bytes) -> bytes:
+        assert disk.wait(20)
+        return pack(head, scanlines)
+
+    monkeypatch.setattr(png, "pack", stuck)
+    said = judged.points(make_order(ref_of(models)), boards.board((1, 2), (0, 0)))
+    named = {e.evidence for e in said if e.evidence is not None}
+    assert named, "the result is there while the picture is stuck"
+    assert list(EvidenceSpool(tmp_path / "spool").pending()) == []
+    disk.set()
+    assert judged._darkroom.drain(20)
+    assert {e.sha256 for e in EvidenceSpool(tmp_path / "spool").pending()} == named
+
+
+def test_ok_points_are_drawn_by_the_key_and_every_one_says_with_what_probability(
+    tmp_path: Path, package: Path
+) -> None:
+    shares = Shares(ok_share=0.25, near_share=0.25)
+    drawing = Drawing(b"k" * 32, shares)
+    judged, models = judge(tmp_path, {"darkness": package}, drawing=drawing)
+    order, image = make_order(ref_of(models)), boards.board((1, 2))
+    said = judged.points(order, image)
+    for entry in said:
+        assert isinstance(entry, Inspected)
+        drawn = drawing.drawn(order.run, entry.point, order.attempt, 0.25)
+        if entry.verdict is Verdict.OK:
+            assert entry.inclusion == 0.25
+            assert (entry.evidence is not None) is drawn
+        else:
+            assert entry.inclusion is UNSET
+            assert entry.evidence is not None
+    assert sum(entry.evidence is not None for entry in said) > 1
+    assert judged.points(order, image) == said, "the same points, whoever draws again"
+    for entry in said:
+        assert (kept(judged, tmp_path, entry.evidence) is not None) is (entry.evidence is not None)
+    assert {each.ok for each in EvidenceSpool(tmp_path / "spool").pending()} == {True, False}
+
+
+def test_a_point_near_a_limit_is_drawn_from_a_stratum_of_its_own(
+    tmp_path: Path, package: Path
+) -> None:
+    shares = Shares(ok_share=0.0, near_share=1.0, near_margin=0.5)
+    judged, models = judge(tmp_path, {"darkness": package}, drawing=Drawing(b"k" * 32, shares))
+    image = boards.board()
+    image[: boards.TILE, : boards.TILE] = 160  # less bright than the others, and still OK
+    said = {e.point: e for e in judged.points(make_order(ref_of(models)), image)}
+    near = said.pop("r0c0")
+    assert isinstance(near, Inspected)
+    assert (near.verdict, near.inclusion) == (Verdict.OK, 1.0)
+    assert near.evidence is not None
+    for entry in said.values():
+        assert isinstance(entry, Inspected)
+        assert (entry.inclusion, entry.evidence) == (UNSET, None)
+
+
+def test_what_is_not_ok_has_the_models_heat_map_beside_its_crop(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "hot", size=boards.TILE, heat=True)
+    judged, models = judge(tmp_path, {"darkness": folder})
+    image = boards.board((1, 2))
+    image[boards.TILE, 2 * boards.TILE] = 255  # one bright pixel in the dark tile
+    said = {e.point: e for e in judged.points(make_order(ref_of(models)), image)}
+    bad = said.pop("r1c2")
+    assert isinstance(bad, Inspected)
+    assert isinstance(bad.heat, str)
+    crop, heat = (kept(judged, tmp_path, name) for name in (bad.evidence, bad.heat))
+    assert crop is not None
+    assert heat is not None
+    assert heat.shape == crop.shape
+    assert np.abs(heat.astype(int) - (255 - crop.astype(int))).max() <= 1
+    assert heat[0, 0] == 0
+    for entry in said.values():
+        assert isinstance(entry, Inspected)
+        assert (entry.verdict, entry.heat) == (Verdict.OK, UNSET)
+
+
+@pytest.mark.parametrize(
+    ("heat", "shown"),
+    [
+        ([[0.0, 0.5], [2.0, -1.0]], [[0, 128], [255, 0]]),
+        ([[np.nan, 0.5], [0.0, 0.0]], None),
+        ([[np.inf, 0.5], [0.0, 0.0]], None),
+    ],
+)
+def test_a_heat_map_that_is_no_picture_costs_no_verdict(
+    tmp_path: Path, package: Path, heat: list[list[float]], shown: list[list[int]] | None
+) -> None:
+    judged, _ = judge(tmp_path, {"darkness": package})
+    name = judged._heat_map(np.array(heat, np.float32))
+    if shown is None:
+        assert name is UNSET
+    else:
+        picture = kept(judged, tmp_path, str(name))
+        assert picture is not None
+        assert picture.tolist() == shown

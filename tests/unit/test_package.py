@@ -326,3 +326,39 @@ def test_a_folder_without_any_version_is_refused(tmp_path: Path) -> None:
         released(tmp_path)
     with pytest.raises(PackageError, match="No such file"):
         released(tmp_path / "nowhere")
+
+
+# ---------------------------------------------------------------- heat maps
+
+
+def test_a_package_without_a_heat_map_is_written_as_before_there_were_any(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "model")
+    assert b"heat" not in (folder / MANIFEST).read_bytes()
+    model = runtimes.load(open_package(folder))
+    assert model.outputs(shade(40)).heat is None
+
+
+def test_a_heat_map_comes_with_the_scores_point_by_point(tmp_path: Path) -> None:
+    model = runtimes.load(open_package(build_package(tmp_path / "model", heat=True)))
+    said = model.outputs(np.concatenate([shade(0), shade(255), shade(51)]))
+    one, two, three = said.heat_maps()
+    assert one is not None
+    assert two is not None
+    assert three is not None
+    assert (one.shape, one.dtype) == ((32, 32), np.float32)
+    assert [float(heat.mean()) for heat in (one, two, three)] == pytest.approx([1, 0, 0.8])
+    assert said.ood is None
+
+
+def test_a_heat_map_the_graph_does_not_give_is_refused_before_it_judges(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "model")
+    rewrite(folder, heat_name="heat")
+    with pytest.raises(PackageError, match="'heat'"):
+        runtimes.load(open_package(folder))
+
+
+def test_an_output_that_is_no_heat_map_is_no_answer(tmp_path: Path) -> None:
+    folder = build_package(tmp_path / "model")
+    rewrite(folder, heat_name="scores")
+    with pytest.raises(PackageError, match="scores"):
+        runtimes.load(open_package(folder))
