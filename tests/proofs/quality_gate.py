@@ -137,7 +137,7 @@ def everywhere(_x: float, _y: float) -> bool:
 def sensed(picture: npt.NDArray[Any], rng: np.random.Generator) -> Frame:
     """What a sensor makes of it."""
     noise = rng.standard_normal(picture.shape, np.float32) * np.float32(NOISE)
-    return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture + noise), 0, 255), np.uint8)
 
 
 def clipped_at(frame: Frame) -> Unseen:
