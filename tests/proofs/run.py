@@ -21,9 +21,12 @@ import full_shift
 import fuzz
 import power_cuts
 import promise_holds
+import quality_gate
 import rendered_welds
 
-PROOFS = (power_cuts, fuzz, full_shift, c_client_shift, rendered_welds, promise_holds)
+PROOFS = (
+    power_cuts, fuzz, full_shift, c_client_shift, quality_gate, rendered_welds, promise_holds,
+)  # fmt: skip
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 
 HARM = ("lost", "duplicated", "reordered", "false_ok", "crashed")
