@@ -1,4 +1,4 @@
-"""From a picture to what is said of each point: crop, model, policy, evidence.
+"""From a picture to what is said of each point: crop, quality gate, model, policy, evidence.
 
 Every point of an order comes out exactly once, as `Inspected` or as `Missed` with the reason. No
 picture, no model and no exception of a driver changes that.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from edge.darkroom import Darkroom
 from edge.inference import Inference
 from edge.models import HANG_S, Models
 from edge.shadow import Shadow
-from inspection import imaging, runtimes
+from inspection import imaging, quality, runtimes
 from inspection.drawing import Drawing, margin
 from inspection.errors import ImageError, ModelHung, PackageError
 from inspection.imaging import Frame
@@ -28,11 +29,15 @@ from inspection.messages import (
     Missed,
     Order,
     PointTask,
+    QualityLimits,
     Reason,
     Verdict,
 )
 from inspection.policy import judge, valid_ood, valid_scores
 from inspection.runtimes import Model, Scores
+
+KEPT_CROPS = 2**26
+"""Bytes of crops that are kept from the gate to the model; what is beyond is made again."""
 
 T = TypeVar("T")
 
@@ -40,6 +45,43 @@ T = TypeVar("T")
 def missed(points: Iterable[PointTask], reason: Reason, detail: str) -> list[Inspected | Missed]:
     """The same reason for all of these points."""
     return [Missed(point=task.point, reason=reason, detail=detail[:500]) for task in points]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Points that can be judged in a picture, and their crops where these are kept."""
+
+    model: Model
+    tasks: Sequence[PointTask]
+    image: Frame
+    crops: Frame | None
+
+    def seen(self) -> Frame:
+        """Their crops, (n, height, width, channels)."""
+        if self.crops is not None:
+            return self.crops
+        spec = runtimes.crop_spec(self.model.package)
+        return np.stack([imaging.crop(self.image, task.region, spec) for task in self.tasks])
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A point that cannot be judged in a picture, and what was seen of it."""
+
+    task: PointTask
+    reason: Reason
+    detail: str
+    seen: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture is worth for the points of an order, before any model has seen it."""
+
+    batches: Sequence[Batch] = ()
+    refused: Sequence[Refused] = ()
+    said: Sequence[Inspected | Missed] = ()
+    """Of points that no picture helps."""
 
 
 class Judge:
@@ -86,58 +128,135 @@ class Judge:
     ) -> tuple[Inspected | Missed, ...]:
         """What is said of each point of the order, in the order's sequence. What is not judged
         after ``remaining_s`` is late."""
-        self._until_s = time.monotonic() + remaining_s
+        return self.decide(order, [self.look(order, image)], remaining_s)
+
+    def look(self, order: Order, image: Frame, frozen: str = "") -> Look:
+        """Whether the picture shows each point of the order well enough to be judged.
+
+        ``frozen`` says why the picture is none of this moment, where it is not: then it is good for
+        no point.
+        """
         try:
-            imaging.check_frame(image, order.width_px, order.height_px)
+            gated = any(task.quality is not UNSET for task in order.points)
+            imaging.check_frame(image, order.width_px, order.height_px, whole=gated)
         except ImageError as error:
-            sha256 = self._keep(image)
-            return tuple(
-                Missed(point=task.point, reason=error.reason, detail=str(error), evidence=sha256)
-                for task in order.points
-            )
-        said: dict[str, Inspected | Missed] = {}
+            return Look(refused=[Refused(t, error.reason, str(error), image) for t in order.points])
+        said: list[Inspected | Missed] = []
+        batches: list[Batch] = []
+        kept = 0
         for name in dict.fromkeys(task.model for task in order.points):
             tasks = [task for task in order.points if task.model == name]
-            for entry in self._one_model(order, name, tasks, image):
-                said[entry.point] = entry
+            model, fault = self._models.get(name, order.models.get(name))
+            if model is None:
+                said += missed(tasks, Reason.MODEL_UNAVAILABLE, fault)
+                continue
+            spec = runtimes.crop_spec(model.package)
+            for some in _batched(tasks, self._batch):
+                crops = np.stack([imaging.crop(image, task.region, spec) for task in some])
+                kept += crops.nbytes
+                batches.append(Batch(model, some, image, crops if kept <= KEPT_CROPS else None))
+        why = self._gate(batches)
+        if frozen:
+            refusal = quality.Refusal(Reason.FROZEN, frozen)
+            why = {task.point: refusal for batch in batches for task in batch.tasks}
+        if not why:
+            return Look(batches, (), said)
+        passed: list[Batch] = []
+        refused: list[Refused] = []
+        for batch in batches:
+            stays = [task.point not in why for task in batch.tasks]
+            if all(stays):
+                passed.append(batch)
+                continue
+            crops = batch.seen()
+            for task, crop in zip(batch.tasks, crops, strict=True):
+                if task.point in why:
+                    refused.append(Refused(task, *why[task.point], crop))
+            if any(stays):
+                tasks = [task for task in batch.tasks if task.point not in why]
+                passed.append(Batch(batch.model, tasks, image, crops[np.array(stays)]))
+        return Look(passed, refused, said)
+
+    def _gate(self, batches: Sequence[Batch]) -> dict[str, quality.Refusal]:
+        """The points that cannot be judged, and why. All points of the view are measured together,
+        whatever their model: together they show whether the picture is blurred."""
+        tasks: list[PointTask] = []
+        limits: list[QualityLimits] = []
+        measured = []
+        for batch in batches:
+            limited = [task for task in batch.tasks if task.quality is not UNSET]
+            if not limited:
+                continue
+            if batch.crops is not None and quality.fits(runtimes.crop_spec(batch.model.package)):
+                crops = batch.crops
+                if len(limited) < len(batch.tasks):
+                    crops = crops[[task.quality is not UNSET for task in batch.tasks]]
+            else:
+                crops = quality.crops(batch.image, (task.region for task in limited))
+            measured.append(quality.measure(crops))
+            tasks += limited
+            limits += [task.quality for task in limited if task.quality is not UNSET]
+        if not tasks:
+            return {}
+        found = quality.refused(quality.together(measured), limits)
+        return {t.point: why for t, why in zip(tasks, found, strict=True) if why is not None}
+
+    def decide(
+        self, order: Order, looks: Sequence[Look], remaining_s: float = float("inf")
+    ) -> tuple[Inspected | Missed, ...]:
+        """What is said of each point of the order, in the order's sequence: by the first look that
+        could see it; of what none could see, why not, with the last look's picture. What is not
+        judged after ``remaining_s`` is late."""
+        self._until_s = time.monotonic() + remaining_s
+        said: dict[str, Inspected | Missed] = {}
+        for look in looks:
+            for entry in look.said:
+                said.setdefault(entry.point, entry)
+            for batch in look.batches:
+                for entry in self._one_batch(order, batch):
+                    said.setdefault(entry.point, entry)
+        last: dict[int, str | None] = {}
+        for refused in (each for look in reversed(looks) for each in look.refused):
+            if refused.task.point in said:
+                continue
+            if id(refused.seen) not in last:  # one picture may stand for all points
+                last[id(refused.seen)] = self._keep(refused.seen)
+            said[refused.task.point] = Missed(
+                point=refused.task.point,
+                reason=refused.reason,
+                detail=refused.detail[:500],
+                evidence=last[id(refused.seen)],
+            )
         return tuple(said[task.point] for task in order.points)
 
-    def _one_model(
-        self, order: Order, name: str, tasks: Sequence[PointTask], image: Frame
-    ) -> Iterator[Inspected | Missed]:
-        model, fault = self._models.get(name, order.models.get(name))
-        if model is None:
-            yield from missed(tasks, Reason.MODEL_UNAVAILABLE, fault)
+    def _one_batch(self, order: Order, batch: Batch) -> Iterator[Inspected | Missed]:
+        model, crops = batch.model, batch.seen()
+        limit_s = self._until_s - time.monotonic()
+        if limit_s <= 0:
+            yield from missed(batch.tasks, Reason.LATE, "its deadline passed before it was judged")
             return
-        spec = runtimes.crop_spec(model.package)
-        for batch in _batched(tasks, self._batch):
-            crops = np.stack([imaging.crop(image, task.region, spec) for task in batch])
-            limit_s = self._until_s - time.monotonic()
-            if limit_s <= 0:
-                yield from missed(batch, Reason.LATE, "its deadline passed before it was judged")
-                continue
-            try:
-                said = self._inference.outputs(
-                    model, crops, min(limit_s, self._hang_s), self._between
-                )
-            except ModelHung as error:
-                reason = Reason.LATE if limit_s < self._hang_s else Reason.MODEL_HUNG
-                get_logger().error("inference ended", model=name, fault=str(error))
-                yield from missed(batch, reason, str(error))
-                continue
-            except PackageError as error:
-                yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
-                continue
-            entries = [
-                self._one_point(order, model, task, crop, row, ood, heat)
-                for task, crop, (row, ood), heat in zip(
-                    batch, crops, said.rows(), said.heat_maps(), strict=True
-                )
-            ]
-            yield from entries
-            if self._shadow is not None:
-                self._shadow.offer(order, name, model.package, batch, image, crops, entries)
-            self._between()
+        try:
+            said = self._inference.outputs(model, crops, min(limit_s, self._hang_s), self._between)
+        except ModelHung as error:
+            reason = Reason.LATE if limit_s < self._hang_s else Reason.MODEL_HUNG
+            name = model.package.manifest.name
+            get_logger().error("inference ended", model=name, fault=str(error))
+            yield from missed(batch.tasks, reason, str(error))
+            return
+        except PackageError as error:
+            yield from missed(batch.tasks, Reason.MODEL_OUTPUT_INVALID, str(error))
+            return
+        entries = [
+            self._one_point(order, model, task, crop, row, ood, heat)
+            for task, crop, (row, ood), heat in zip(
+                batch.tasks, crops, said.rows(), said.heat_maps(), strict=True
+            )
+        ]
+        yield from entries
+        if self._shadow is not None:
+            name = batch.tasks[0].model
+            self._shadow.offer(order, name, model.package, batch.tasks, batch.image, crops, entries)
+        self._between()
 
     def _one_point(
         self,

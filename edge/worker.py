@@ -7,6 +7,7 @@ view or not begun it, as far as the station can ever see. Pictures come behind, 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections import Counter, OrderedDict, deque
@@ -15,13 +16,14 @@ from itertools import islice
 
 import msgspec
 import zmq
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
 from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
-from edge.judge import Judge, missed
+from edge.frozen import Memory
+from edge.judge import Judge, Look, missed
 from edge.link import Link
 from edge.models import Models
 from edge.outbox import Outbox
@@ -38,6 +40,7 @@ from inspection.errors import (
     TooLarge,
     WireError,
 )
+from inspection.imaging import Frame
 from inspection.log import get_logger
 from inspection.messages import (
     Evidence,
@@ -49,6 +52,7 @@ from inspection.messages import (
     Order,
     OrderRef,
     Reason,
+    SecondShot,
     ViewResult,
 )
 
@@ -59,6 +63,8 @@ _NUMBER = re.compile(r"[0-9]{1,18}(?![0-9])")
 """What a frame begins with (`edge.cameras.Shot.frame`)."""
 EVIDENCE_WINDOW = 8
 EVIDENCE_RETRY_NS = 5_000_000_000
+JUDGING_NS = 250_000_000
+"""Must be left for the model after a second shot, or none is taken."""
 
 
 class Eye:
@@ -71,6 +77,7 @@ class Eye:
         self._away = False
         self._fault = ""
         self._number: int | None = None
+        self._memory = Memory()
         self.try_to_open()
 
     @property
@@ -136,6 +143,15 @@ class Eye:
                 f"camera {self.name} gave picture {self._number} after picture {before}, so nobody"
                 " can say which view it shows: its driver must number every picture anew"
             )
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it can be asked for one more picture (`edge.cameras.Camera`)."""
+        return bool(getattr(self._camera, "on_demand", True))
+
+    def frozen(self, image: Frame) -> str:
+        """Why its last picture is none of this moment, or nothing."""
+        return self._memory.compare(image) if getattr(self._camera, "live", True) else ""
 
     def close(self) -> None:
         if self._camera is not None:
@@ -281,19 +297,20 @@ class Worker:
         begun = time.perf_counter()
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
+        second_shot: SecondShot | UnsetType = UNSET
         try:
             if self._clock.monotonic_ns() >= expires_ns:
                 points = tuple(
                     missed(order.points, Reason.LATE, "its deadline passed in the queue")
                 )
             else:
-                shot = self._shoot(order)
+                shot, looks, second_shot = self._see(order, expires_ns)
                 frame, captured_ns = shot.frame, shot.captured_ns
                 self._tell(
                     FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
                 )
                 remaining_ns = expires_ns - self._clock.monotonic_ns()
-                points = self._judge.points(order, shot.image, remaining_ns / 1e9)
+                points = self._judge.decide(order, looks, remaining_ns / 1e9)
         except CameraError as error:
             points = tuple(missed(order.points, Reason.NO_IMAGE, str(error)))
         except ImageError as error:
@@ -304,7 +321,7 @@ class Worker:
             # A fault of ours must not stop the line: the points say what happened to them.
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
-        self._outbox.append([self._record(order, frame, captured_ns, points)])
+        self._outbox.append([self._record(order, frame, captured_ns, points, second_shot)])
         if self._shadow is not None:
             self._shadow.begin(order)
         self._current, self._current_models = None, ()
@@ -326,6 +343,7 @@ class Worker:
         frame: str,
         captured_ns: int,
         points: tuple[Inspected | Missed, ...],
+        second_shot: SecondShot | UnsetType = UNSET,
     ) -> bytes:
         result = ViewResult(
             run=order.run,
@@ -338,6 +356,7 @@ class Worker:
             frame=frame,
             captured_ns=captured_ns,
             points=points,
+            second_shot=second_shot,
         )
         try:
             return wire.RECORD.encode(result)
@@ -345,6 +364,42 @@ class Worker:
             self._log.error("answer too large", run=order.run, view=order.view, text=str(error))
             short = tuple(missed(order.points, Reason.EDGE_FAILED, "answer too large"))
             return wire.RECORD.encode(msgspec.structs.replace(result, points=short))
+
+    def _see(
+        self, order: Order, expires_ns: int
+    ) -> tuple[Shot, list[Look], SecondShot | UnsetType]:
+        """The picture of an order, and one more where the first does not show every point and there
+        is time; what each is worth. The part may move afterwards."""
+        eye = self._eyes.get(order.camera)
+        begun_ns = self._clock.monotonic_ns()
+        shot = self._shoot(order)
+        first = self._look(order, shot)
+        if not first.refused or eye is None or not eye.on_demand:
+            return shot, [first], UNSET
+        now_ns = self._clock.monotonic_ns()
+        if now_ns + 2 * (now_ns - begun_ns) + JUDGING_NS >= expires_ns:
+            return shot, [_noted(first, "no time for a second picture")], UNSET
+        self._converse()  # two exposures in silence might pass for a worker that hangs
+        wanted = tuple(refused.task for refused in first.refused)
+        try:
+            second = self._shoot(order)
+            look = self._look(msgspec.structs.replace(order, points=wanted), second)
+        except (CameraError, ImageError) as error:
+            return shot, [_noted(first, f"and no second picture: {error}")], UNSET
+        reasons = dict.fromkeys(refused.reason for refused in first.refused)
+        self._log.info("second shot", run=order.run, view=order.view, points=len(wanted))
+        return (
+            second,
+            [first, _noted(look, "in a second picture, too")],
+            SecondShot(
+                first_frame=shot.frame,
+                reasons=tuple(reasons),
+                points=tuple(task.point for task in wanted),
+            ),
+        )
+
+    def _look(self, order: Order, shot: Shot) -> Look:
+        return self._judge.look(order, shot.image, self._eyes[order.camera].frozen(shot.image))
 
     def _shoot(self, order: Order) -> Shot:
         eye = self._eyes.get(order.camera)
@@ -467,6 +522,12 @@ class Worker:
                 return
             self._evidence_stuck_ns = None
             self._evidence_sent[kept.sha256] = now
+
+
+def _noted(look: Look, note: str) -> Look:
+    """The same look, and what became of a second picture in the detail of what it refuses."""
+    refused = [dataclasses.replace(each, detail=f"{each.detail}; {note}") for each in look.refused]
+    return dataclasses.replace(look, refused=refused)
 
 
 def _ref(order: Order) -> OrderRef:

@@ -40,6 +40,10 @@ BRIGHT_MEAN = 252.0
 FLAT_STD = 2.0
 """Grey levels of 255. A whole view darker or brighter than this *and* without any contrast shows a
 covered lens, a dead lamp or a saturated sensor, not a part."""
+SAMPLED_ROWS = 16
+"""Every so many rows are asked first whether a view shows anything: most do."""
+CUT_SHARE = 1 / 64
+"""Of the rows of a picture: so many without any noise at its end are a transfer that broke off."""
 
 Frame = npt.NDArray[np.uint8]
 
@@ -198,20 +202,46 @@ def encode_png(frame: Frame) -> bytes:
     return data.tobytes()
 
 
-def check_frame(frame: Frame, width_px: int, height_px: int) -> None:
-    """Raises `ImageError` unless the frame has the view's size and shows anything at all."""
+def check_frame(frame: Frame, width_px: int, height_px: int, *, whole: bool = False) -> None:
+    """Raises `ImageError` unless the frame has the view's size and shows anything at all.
+
+    With ``whole`` also where its last rows, more than `CUT_SHARE` of all, hold one value: a
+    transfer that broke off. A drawn picture may end like that, so only whoever knows that a sensor
+    took it can ask for this.
+    """
     height, width = frame.shape[:2]
     if (width, height) != (width_px, height_px):
         raise ImageError(
             Reason.IMAGE_WRONG_SIZE,
             f"{width} x {height} pixels, but the plan's view has {width_px} x {height_px}",
         )
-    mean, deviation = cv2.meanStdDev(frame.reshape(height, width, -1))
-    level, spread = float(mean.mean()), float(deviation.max())
+    level, spread = _level_and_spread(frame[::SAMPLED_ROWS])
+    if spread < FLAT_STD:  # all rows are asked only where a few have shown nothing
+        level, spread = _level_and_spread(frame)
     if spread < FLAT_STD and level < DARK_MEAN:
         raise ImageError(Reason.IMAGE_TOO_DARK, f"all dark: mean grey level {level:.1f} of 255")
     if spread < FLAT_STD and level > BRIGHT_MEAN:
         raise ImageError(Reason.IMAGE_TOO_BRIGHT, f"all white: mean grey level {level:.1f} of 255")
+    if whole and (cut := _rows_cut(frame)) > CUT_SHARE * height:
+        raise ImageError(
+            Reason.IMAGE_UNREADABLE,
+            f"the last {cut} of {height} rows hold one value: the transfer broke off; check cable,"
+            " packet size and load",
+        )
+
+
+def _level_and_spread(frame: Frame) -> tuple[float, float]:
+    mean, deviation = cv2.meanStdDev(frame.reshape(*frame.shape[:2], -1))
+    return float(mean.mean()), float(deviation.max())
+
+
+def _rows_cut(frame: Frame) -> int:
+    """How many rows at the end are all of the value that the last pixel has."""
+    value = frame[-1, -1]
+    if (frame[-1] != value).any():
+        return 0
+    same = (frame == value).reshape(len(frame), -1).all(axis=1)
+    return int(np.argmin(same[::-1])) if not same.all() else len(frame)
 
 
 def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:

@@ -37,6 +37,8 @@ ServiceLevel = Annotated[int, Meta(ge=0, le=255)]
 
 MAX_POINTS_PER_VIEW = 1000
 MAX_CLASSES = 200
+THUMBNAIL_PX = 16
+"""Side of the reference that a point's content is compared with."""
 
 
 class Verdict(enum.StrEnum):
@@ -89,6 +91,10 @@ class Reason(enum.IntEnum):
     IMAGE_WRONG_SIZE = 202
     IMAGE_TOO_DARK = 203
     IMAGE_TOO_BRIGHT = 204
+    OUT_OF_FOCUS = 206
+    GLARE = 207
+    WRONG_CONTENT = 208
+    FROZEN = 209
     # 3xx: the model
     MODEL_UNAVAILABLE = 300
     MODEL_OUTPUT_INVALID = 301
@@ -231,12 +237,32 @@ class ModelState(Struct, frozen=True, kw_only=True):
     not follow a registry, so that what it has now is all that it will ever have."""
 
 
+class QualityLimits(Struct, frozen=True, kw_only=True):
+    """What a picture of a point must be like to be judged (`inspection.quality` measures it).
+    Grey levels are 0 to 255, shares 0 to 1."""
+
+    reference: Annotated[bytes, Meta(min_length=THUMBNAIL_PX**2, max_length=THUMBNAIL_PX**2)]
+    """What good pictures show: grey levels of 16 x 16 cells, row by row."""
+    level_min: Annotated[float, Meta(ge=0)]
+    level_max: Annotated[float, Meta(ge=0)]
+    focus_min: Annotated[float, Meta(ge=0)]
+    soft_below: Annotated[float, Meta(ge=0)]
+    """A picture with more than half of its points below this is blurred as a whole."""
+    shadows_max: Score
+    highlights_max: Score
+    glare_max: Score
+    dead_max: Score
+    content_max: Score
+
+
 class PointTask(Struct, frozen=True, kw_only=True):
     """One point an order asks for."""
 
     point: Id
     model: Id
     region: Region
+    quality: QualityLimits | UnsetType = UNSET
+    """Without it a point is judged in whatever picture its view gives."""
 
 
 class OrderRef(Struct, frozen=True, kw_only=True):
@@ -372,8 +398,19 @@ class Missed(Struct, frozen=True, kw_only=True, tag_field="is", tag="missed"):
     evidence: Sha256 | None = None
 
 
+class SecondShot(Struct, frozen=True, kw_only=True):
+    """One more picture was taken, because some points could not be judged in the first. What is
+    said of ``points`` is of the second picture, everything else of the first."""
+
+    first_frame: Text
+    reasons: Annotated[tuple[Reason, ...], Meta(min_length=1, max_length=100)]
+    """Why not in the first: each reason once."""
+    points: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)]
+
+
 class ViewResult(Message, frozen=True):
     """All that came of one order: one outbox record. Exactly one entry for each point ordered.
+    ``frame`` and ``captured_ns`` are of the last picture that was taken.
 
     The station writes records of the same form, with attempt 0, for points nobody looked at.
     """
@@ -390,6 +427,7 @@ class ViewResult(Message, frozen=True):
     points: Annotated[
         tuple[Inspected | Missed, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)
     ]
+    second_shot: SecondShot | UnsetType = UNSET
 
 
 class Gap(Message, frozen=True):

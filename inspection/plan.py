@@ -35,10 +35,12 @@ from inspection.config import (
     unknown,
 )
 from inspection.errors import ConfigurationError, PlanError, Problem
+from inspection.limits import read_limits
 from inspection.messages import (
     ID_PATTERN,
     MAX_POINTS_PER_VIEW,
     Id,
+    QualityLimits,
     Region,
     Severity,
     Sha256,
@@ -111,6 +113,8 @@ class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     program: Text | None = None
     stack: Text | None = None
     extra: dict[str, Text] = {}
+    quality: QualityLimits | None = None
+    """What its pictures must be like; learnt, in ``limits.csv`` of the folder ``taught``."""
 
 
 class Kind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -236,17 +240,18 @@ def decode_plan(data: bytes) -> Plan:
     return plan
 
 
-def read_plan(path: Path, models: Collection[str] | None = None) -> Plan:
+def read_plan(path: Path, models: Collection[str] | None = None, *, limits: bool = True) -> Plan:
     """Read and check a plan and its points.
 
     ``models`` are the names of the models the station has; None where that is not known, and then
-    it is not checked. Raises `PlanError` with every mistake of both files.
+    it is not checked. Without ``limits`` those of the quality gate are left out, to be learnt anew.
+    Raises `PlanError` with every mistake of all its files.
     """
     try:
         toml = read_toml(path)
     except ConfigurationError as error:
         raise PlanError(error.problems) from None
-    return _Reader(path, toml, models).read()
+    return _Reader(path, toml, models, limits=limits).read()
 
 
 # ---------------------------------------------------------------- one value
@@ -361,6 +366,7 @@ _PLAN = {
     "version": _Field(_text(MAX_VERSION, empty=False), required=True),
     "deadline_ms": _Field(_whole(*DEADLINE_MS), required=True),
     "points": _Field(_text(empty=False)),
+    "taught": _Field(_text(empty=False)),
 }
 _SEVERITY = {level.value: _Field(_choice(Unresolved)) for level in Severity}
 _DECISIONS = {
@@ -437,8 +443,11 @@ class _Reader:
     """One reading of one plan. Goes on after a mistake as far as that tells the person more, and
     stays silent about what only follows from a mistake already named."""
 
-    def __init__(self, path: Path, toml: Toml, models: Collection[str] | None) -> None:
+    def __init__(
+        self, path: Path, toml: Toml, models: Collection[str] | None, *, limits: bool
+    ) -> None:
         self._path = path
+        self._limits = limits
         self._toml = toml
         self._models = models
         self._problems: list[Problem] = []
@@ -472,6 +481,8 @@ class _Reader:
             self._point(raw, place)
         self._check_views()
         self._check_defects(challenge)
+        if "taught" in plan:
+            self._read_taught(resolve(self._path, plan["taught"]))
         if self._problems:
             own = self._toml.file
             raise PlanError(
@@ -704,6 +715,22 @@ class _Reader:
             if point not in self._ids and not self._unplaced:
                 place = self._place("challenge", "defects")
                 self._wrong(place, point, f"{point!r} is no point of this plan")
+
+    def _read_taught(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._wrong(
+                self._place("plan"), "taught",
+                f"there is no folder {folder}: make it, or remove the line",
+            )  # fmt: skip
+            return
+        if self._unplaced or not self._limits:
+            return
+        limits, problems = read_limits(folder, {point.id: point.view for point in self._points})
+        if len(self._points) == len(self._ids):
+            self._problems += problems
+        self._points = [
+            msgspec.structs.replace(point, quality=limits.get(point.id)) for point in self._points
+        ]
 
     # ------------------------------------------------------------ CSV
 

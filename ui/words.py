@@ -103,6 +103,26 @@ REASONS: dict[Reason, Said] = {
         "The picture is white and without contrast.",
         "Check for glare and the exposure.",
     ),
+    Reason.OUT_OF_FOCUS: Said(
+        "picture blurred",
+        "The picture is out of focus here, or the part moved while it was taken.",
+        "Check the lens, the distance, the exposure time, and that the part stands still.",
+    ),
+    Reason.GLARE: Said(
+        "glare",
+        "A reflection covers the point.",
+        "Check for new lamps or daylight, and for oil on the part.",
+    ),
+    Reason.WRONG_CONTENT: Said(
+        "something else in the picture",
+        "What the picture shows here is not the planned place, or something is in front of it.",
+        "Look at the picture: check that the part stands right and that nothing is in the way.",
+    ),
+    Reason.FROZEN: Said(
+        "camera frozen",
+        "The camera gave the same picture twice: it does not show what is there now.",
+        "Switch the camera off and on; if it happens again, have it replaced.",
+    ),
     Reason.MODEL_UNAVAILABLE: Said(
         "model not loaded",
         "The edge could not load the model that the plan wants.",

@@ -70,6 +70,11 @@ class Camera(Protocol):
     ``present() -> bool`` as well, which returns at once and looks for a device that was lost; the
     worker calls it every two seconds between two views, so that a station hears of a camera that
     was unplugged before it asks for the next picture.
+
+    Two more attributes are optional and true where they are missing. ``live``: every shot is a new
+    exposure of a sensor, so that the same pixels twice are a frozen camera; false for pictures from
+    a disk. ``on_demand``: a shot is taken because it is asked for, so that it can be asked for once
+    more; false where a pulse from outside, or a place in a recording, says which picture comes.
     """
 
     def shoot(self, part: str, view: str) -> Shot:

@@ -33,6 +33,7 @@ class EmulatedBasler(BaslerCamera):
     """Camera ``basler`` with the emulator's pictures chosen by part and view."""
 
     Settings = EmulatedSettings
+    live = False
 
     def __init__(self, settings: EmulatedSettings) -> None:
         super().__init__(settings)

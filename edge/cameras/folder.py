@@ -36,6 +36,7 @@ class FolderCamera(Closing):
     """Camera ``folder`` (`edge.cameras.Camera`)."""
 
     Settings = FolderSettings
+    live = on_demand = False
 
     def __init__(self, settings: FolderSettings) -> None:
         self._directory = Path(settings.directory).resolve()

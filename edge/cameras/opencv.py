@@ -102,6 +102,16 @@ class OpenCvCamera(Closing):
                 self._live.end()
                 raise CameraError(f"camera opencv: {self._name()}: {fault}")
 
+    @property
+    def live(self) -> bool:
+        """A video is not: it may begin again, and what was filmed may be drawn."""
+        return self._live is not None
+
+    @property
+    def on_demand(self) -> bool:
+        """Not a video: its next picture is for the next view."""
+        return self._live is not None
+
     def shoot(self, part: str, view: str) -> Shot:
         """See `edge.cameras.Camera.shoot`. The frame is named by a running number and, for a
         video, the picture's position in it, for a live source, how many it has given."""

@@ -28,6 +28,7 @@ class SimulatedCamera(Closing):
     frame that was rendered before, with the body's defects pasted into it."""
 
     Settings = SimulatedSettings
+    live = on_demand = False
 
     def __init__(self, settings: SimulatedSettings) -> None:
         self._views = Views(Path(settings.directory))

@@ -209,6 +209,11 @@ class TriggeredCamera(Closing):
         self._hand: Hand | None = None
         self._there(OPEN_S)
 
+    @property
+    def on_demand(self) -> bool:
+        """Not where a pulse says when: the next one is for another view."""
+        return self._trigger.trigger is not Preset.HARDWARE_RISING
+
     @abc.abstractmethod
     def _connect(self) -> Device:
         """Find, open and set the camera. Raises `ConfigurationError` for settings it does not

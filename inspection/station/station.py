@@ -478,7 +478,12 @@ class Station:
             if len(self._tasks) > REMEMBERED_TASKS:
                 self._tasks.clear()
             tasks = self._tasks[plan.hash, view] = tuple(
-                m.PointTask(point=p.id, model=plan.kinds[p.kind].model, region=p.region)
+                m.PointTask(
+                    point=p.id,
+                    model=plan.kinds[p.kind].model,
+                    region=p.region,
+                    quality=UNSET if p.quality is None else p.quality,
+                )
                 for p in plan.points_of(view)
             )
         return tasks

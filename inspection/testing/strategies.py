@@ -91,6 +91,11 @@ def _strings(shape: shapes.StrType) -> st.SearchStrategy[str]:
     return st.from_regex(shape.pattern)
 
 
+def _bytes(shape: shapes.BytesType) -> st.SearchStrategy[bytes]:
+    least = shape.min_length or 0
+    return st.binary(min_size=least, max_size=max(least, 64))
+
+
 def _tuples(shape: shapes.VarTupleType | shapes.ListType) -> st.SearchStrategy[Any]:
     least = shape.min_length or 0
     lists = st.lists(_of(shape.item_type), min_size=least, max_size=max(least, MAX_ITEMS))
@@ -112,7 +117,7 @@ _STRATEGIES: list[tuple[Any, Callable[[Any], st.SearchStrategy[Any]]]] = [
     (shapes.StrType, _strings),
     (shapes.BoolType, lambda _: st.booleans()),
     (shapes.NoneType, lambda _: st.none()),
-    (shapes.BytesType, lambda _: st.binary(max_size=64)),
+    (shapes.BytesType, _bytes),
     (shapes.EnumType, lambda shape: st.sampled_from(shape.cls)),
     (shapes.LiteralType, lambda shape: st.sampled_from(shape.values)),
     (shapes.UnionType, lambda shape: st.one_of([_of(kind) for kind in shape.types])),

@@ -22,6 +22,7 @@ import fuzz
 import hot_swap
 import power_cuts
 import promise_holds
+import quality_gate
 import rendered_welds
 
 PROOFS = (
@@ -30,6 +31,7 @@ PROOFS = (
     full_shift,
     hot_swap,
     c_client_shift,
+    quality_gate,
     rendered_welds,
     promise_holds,
 )

@@ -31,6 +31,8 @@ class OddCamera:
         gives: str
         file: str
 
+    live = False
+
     def __init__(self, settings: OddCamera.Settings) -> None:
         if settings.gives == "nothing at all":
             raise RuntimeError("SDK: no such producer")
@@ -203,7 +205,7 @@ def test_a_fault_of_the_judge_becomes_a_reason(make: Any, monkeypatch: pytest.Mo
     def fail(*_: object) -> None:
         raise MemoryError("no memory for this view")
 
-    monkeypatch.setattr(worker._judge, "points", fail)
+    monkeypatch.setattr(worker._judge, "decide", fail)
     result = answer_to(worker)
     assert all(isinstance(e, Missed) and e.reason is Reason.EDGE_FAILED for e in result.points)
 
