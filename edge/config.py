@@ -101,6 +101,8 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider_options: dict[Literal["cpu", "cuda", "tensorrt", "openvino"], dict[str, str]] = {}
     """Options of ONNX Runtime's providers, as ``{ tensorrt = { device_id = "0" } }``."""
     evidence: EvidenceFile = EvidenceFile()
+    times: str | None = None
+    """A file for how long each stage of each view took, for measurements; none without it."""
 
 
 class EdgeConfig(Struct, frozen=True, kw_only=True):
@@ -111,6 +113,7 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     models: dict[str, Path]
     cameras: dict[str, CameraFile]
     keys: ClientKeys | None = None
+    times: Path | None = None
     trusted: tuple[Path, ...] = ()
     """Public keys; where there are any, nothing that none of them signed is loaded."""
     preference: Preference = NO_PREFERENCE
@@ -158,6 +161,7 @@ def read_edge(path: Path) -> EdgeConfig:
         models=models,
         cameras=cameras,
         keys=keys,
+        times=None if file.times is None else resolve(path, file.times),
         trusted=trusted_keys(path, file.trust),
         shadow=shadow,
         preference=Preference(file.provider, _beside(path, file.provider_options)),

@@ -35,6 +35,7 @@ from inspection.messages import (
 )
 from inspection.policy import judge, valid_ood, valid_scores
 from inspection.runtimes import Model, Scores
+from inspection.timing import Laps
 
 KEPT_CROPS = 2**26
 """Bytes of crops that are kept from the gate to the model; what is beyond is made again."""
@@ -103,7 +104,9 @@ class Judge:
         hang_s: float = HANG_S,
         shadow: Shadow | None = None,
         drawing: Drawing | None = None,
+        laps: Laps | None = None,
     ) -> None:
+        self._laps = laps or Laps()
         self._models = models
         self._darkroom = darkroom
         self._drawing = drawing
@@ -141,6 +144,7 @@ class Judge:
             imaging.check_frame(image, order.width_px, order.height_px, whole=gated)
         except ImageError as error:
             return Look(refused=[Refused(t, error.reason, str(error), image) for t in order.points])
+        self._laps.lap("align")
         said: list[Inspected | Missed] = []
         batches: list[Batch] = []
         kept = 0
@@ -155,10 +159,12 @@ class Judge:
                 crops = np.stack([imaging.crop(image, task.region, spec) for task in some])
                 kept += crops.nbytes
                 batches.append(Batch(model, some, image, crops if kept <= KEPT_CROPS else None))
+        self._laps.lap("crop")
         why = self._gate(batches)
         if frozen:
             refusal = quality.Refusal(Reason.FROZEN, frozen)
             why = {task.point: refusal for batch in batches for task in batch.tasks}
+        self._laps.lap("gate")
         if not why:
             return Look(batches, (), said)
         passed: list[Batch] = []
@@ -246,12 +252,14 @@ class Judge:
         except PackageError as error:
             yield from missed(batch.tasks, Reason.MODEL_OUTPUT_INVALID, str(error))
             return
+        self._laps.lap("infer")
         entries = [
             self._one_point(order, model, task, crop, row, ood, heat)
             for task, crop, (row, ood), heat in zip(
                 batch.tasks, crops, said.rows(), said.heat_maps(), strict=True
             )
         ]
+        self._laps.lap("policy")
         yield from entries
         if self._shadow is not None:
             name = batch.tasks[0].model

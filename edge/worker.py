@@ -1,8 +1,9 @@
 """The edge worker: orders in, pictures judged, results into the outbox, the outbox to the station.
 
-One thread, and one for pictures (`edge.darkroom`). What it says of an order is durable in the
-outbox before anything of it is sent; a worker that is killed at any moment has either recorded a
-view or not begun it, as far as the station can ever see. Pictures come behind, and may be lost.
+One thread, and two beside it: results become durable on one (`edge.outbox_thread`), pictures on the
+other (`edge.darkroom`). What it says of an order is durable in the outbox before anything of it is
+sent; a worker that is killed at any moment has either recorded a view or not begun it, as far as
+the station can ever see. Pictures come behind, and may be lost.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from edge.judge import Judge, Look, missed
 from edge.link import Link
 from edge.models import Models
 from edge.outbox import Outbox
+from edge.outbox_thread import OutboxThread
 from edge.shadow import Shadow
 from inspection import wire
 from inspection.clock import Clock
@@ -55,6 +57,7 @@ from inspection.messages import (
     SecondShot,
     ViewResult,
 )
+from inspection.timing import ENGINE, Laps, TimesFile, ViewTimes
 
 REMEMBERED_ORDERS = 10_000
 LOOK_AGAIN_NS = 2_000_000_000
@@ -182,6 +185,11 @@ class Worker:
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
+        self._outbox_thread = OutboxThread(self._outbox)
+        self._syncing: dict[OrderRef, ViewTimes | None] = {}
+        """Orders that are carried out and whose records are not yet known to be durable."""
+        self._times = None if config.times is None else TimesFile(config.times)
+        self._laps = Laps(on=self._times is not None)
         self._spool = EvidenceSpool(
             config.directory / "evidence",
             max_bytes=config.file.evidence.max_mib * wire.MIB,
@@ -207,9 +215,12 @@ class Worker:
             drawing=config.drawing(),
             hang_s=config.file.hang_ms / 1000,
             shadow=self._shadow,
+            laps=self._laps,
         )
         self._link = Link(self._edge, self._cameras, self._models, self._outbox, self._in_hand)
         self._queue: deque[tuple[Order, int]] = deque()
+        self._heard_ns: dict[OrderRef, int] = {}
+        self._framed_ns = 0
         self._current: OrderRef | None = None
         self._current_models: Sequence[ModelRef] = ()
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
@@ -228,8 +239,8 @@ class Worker:
         self._stopped = True
 
     def run(self) -> None:
-        """Work until `stop`. Raises `ModelHung`, after all that was said is durable, where an
-        engine did not let go of an inference: only a new process can judge again."""
+        """Work until `stop`; all that was said is durable when this returns. Raises `ModelHung`
+        where an engine did not let go of an inference: only a new process can judge again."""
         while not self._stopped:
             self._converse()
             self._look_for_cameras()
@@ -247,10 +258,12 @@ class Worker:
             poller = zmq.Poller()
             poller.register(self._socket, zmq.POLLIN)
             poller.register(self._evidence, zmq.POLLIN)
+            poller.register(self._outbox_thread, zmq.POLLIN)
             poller.poll(min(int(wait_ms) + 1, 100))
+        self._outbox_thread.settle()
 
     def close(self) -> None:
-        """Give everything back; what was not sent stays on disk."""
+        """Give everything back; what was not sent is on disk then, and stays there."""
         for eye in self._eyes.values():
             eye.close()
         if self._shadow is not None:
@@ -259,10 +272,13 @@ class Worker:
         self._disconnect(self._socket)
         self._disconnect(self._evidence)
         self._context.term()
+        self._outbox_thread.close()
         self._outbox.close()
         self._judge.close()
         self._models.close()
         self._darkroom.close()
+        if self._times is not None:
+            self._times.close()
 
     # -------------------------------------------------------------------------------- orders
 
@@ -283,7 +299,9 @@ class Worker:
 
     def _in_hand(self) -> tuple[OrderRef, ...]:
         waiting = (_ref(order) for order, _ in self._queue)
-        return tuple(waiting) if self._current is None else (self._current, *waiting)
+        current = () if self._current is None else (self._current,)
+        # What is not yet durable is in hand: it must not be taken for an order that died.
+        return (*self._syncing, *current, *waiting)
 
     def _models_in_hand(self) -> set[ModelRef]:
         refs = set(self._current_models)
@@ -295,6 +313,9 @@ class Worker:
         self._current = _ref(order)
         self._current_models = tuple(order.models.values())
         begun = time.perf_counter()
+        engine_ns = ENGINE.cpu_ns
+        self._framed_ns = 0
+        self._laps.start()
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
         second_shot: SecondShot | UnsetType = UNSET
@@ -321,7 +342,10 @@ class Worker:
             # A fault of ours must not stop the line: the points say what happened to them.
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
-        self._outbox.append([self._record(order, frame, captured_ns, points, second_shot)])
+        record = self._record(order, frame, captured_ns, points, second_shot)
+        self._laps.lap("policy")
+        self._syncing[self._current] = self._view_times(order, engine_ns)
+        self._outbox_thread.put(self._current, record)
         if self._shadow is not None:
             self._shadow.begin(order)
         self._current, self._current_models = None, ()
@@ -336,6 +360,28 @@ class Worker:
             ms=round((time.perf_counter() - begun) * 1000, 1),
         )
         self._converse()
+
+    def _view_times(self, order: Order, engine_ns: int) -> ViewTimes | None:
+        if self._times is None:
+            return None
+        return ViewTimes(
+            run=order.run,
+            view=order.view,
+            attempt=order.attempt,
+            points=len(order.points),
+            heard_ns=self._heard_ns.pop(_ref(order), 0),
+            framed_ns=self._framed_ns,
+            handed_ns=time.monotonic_ns(),
+            synced_ns=0,
+            laps_ns=self._laps.times,
+            engine_cpu_ns=ENGINE.cpu_ns - engine_ns,
+        )
+
+    def _look_what_is_durable(self) -> None:
+        for ref, synced_ns in self._outbox_thread.durable():
+            times = self._syncing.pop(ref)
+            if self._times is not None and times is not None:
+                self._times.write(msgspec.structs.replace(times, synced_ns=synced_ns))
 
     def _record(
         self,
@@ -406,6 +452,8 @@ class Worker:
         if eye is None:
             raise CameraError(f"this edge has no camera {order.camera}")
         shot = eye.shoot(order.part, order.view)
+        self._framed_ns = time.monotonic_ns()
+        self._laps.lap("grab")
         wanted = None if order.tone_map is UNSET else order.tone_map.value
         if shot.tone_map != wanted:
             raise ImageError(
@@ -452,6 +500,7 @@ class Worker:
         """Hear everything that has come in and send everything that is due; never blocks."""
         now = self._clock.monotonic_ns()
         self._handshakes.report()
+        self._look_what_is_durable()
         for frame in _received(self._socket):
             order = self._link.received(frame, now)
             if order is not None and _ref(order) not in self._seen:
@@ -459,6 +508,8 @@ class Worker:
                 if len(self._seen) > REMEMBERED_ORDERS:
                     self._seen.popitem(last=False)
                 self._queue.append((order, now + order.remaining_ms * 1_000_000))
+                if self._times is not None:
+                    self._heard_ns[_ref(order)] = time.monotonic_ns()
         frames = self._link.to_send(now)
         if self._link.must_reconnect:
             self._link.must_reconnect = False

@@ -21,6 +21,7 @@ from inspection.imaging import Frame
 from inspection.package import MODEL, Manifest, Package
 from inspection.runtimes import Outputs, Scores, Signature
 from inspection.runtimes.graph_file import check_graph
+from inspection.timing import ENGINE
 
 PROVIDER = "CPUExecutionProvider"
 MAX_HEAT_PIXELS = 2**22
@@ -133,7 +134,8 @@ class OnnxGraph:
     def _run(self, crops: Frame, names: list[str]) -> list[npt.NDArray[np.float32]]:
         self._options = options = ort.RunOptions()
         try:
-            found = self._session.run(names, {self._signature.input_name: crops}, options)
+            with ENGINE.running():
+                found = self._session.run(names, {self._signature.input_name: crops}, options)
         except Exception as error:  # noqa: BLE001  as above
             raise PackageError(f"{self._place}: inference failed: {_line(error)}") from None
         classes = self._signature.classes

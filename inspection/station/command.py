@@ -16,6 +16,7 @@ from inspection.station.releases import Releases
 from inspection.station.service import Service
 from inspection.station.station import Station
 from inspection.store import Store
+from inspection.timing import TimesFile
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     if config.people is not None:
         secret = station_secret(config.directory / "tokens.secret")
         people = People(config.people, secret, clock.boot_id())
+    times = None if config.times is None else TimesFile(config.times)
     store = Store(database_of(config.directory), config.file.station, clock, config.file.turns)
     try:
         service = Service(config.file.listen, config.keys)
@@ -53,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
                 clock=clock,
                 edge_timeout_ms=config.file.edge_timeout_ms,
                 people=people,
+                times=times,
             )
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: service.stop())
@@ -72,4 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
             service.close()
     finally:
         store.close()
+        if times is not None:
+            times.close()
     return 0
