@@ -169,18 +169,20 @@ def find_version(folder: Path, ref: ModelRef) -> Path | None:
 
 
 def was_released(folder: Path, ref: ModelRef) -> bool:
-    """Whether a registry's folder has it on record that this was released at some time. The log is
-    read as it is; `Registry.log` checks that it holds together."""
+    """Whether a registry's folder has it on record that this was released at some time; not where
+    its log does not hold together."""
+    head, found = sha256(folder.name.encode()), False
     try:
-        lines = (folder / LOG).read_bytes().splitlines()
-        entries = [msgspec.json.decode(line, type=LogEntry) for line in lines]
+        for line in (folder / LOG).read_bytes().splitlines(keepends=True):
+            entry = msgspec.json.decode(line, type=LogEntry)
+            if entry.previous != head:
+                return False
+            head = sha256(line)
+            released = entry.action in ("promote", "rollback")
+            found |= released and ref == ModelRef(package=entry.package, policy=entry.policy)
     except UNREADABLE:
         return False
-    return any(
-        ref == ModelRef(package=entry.package, policy=entry.policy)
-        for entry in entries
-        if entry.action in ("promote", "rollback")
-    )
+    return found
 
 
 class Registry:

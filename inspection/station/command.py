@@ -12,7 +12,7 @@ from inspection.clock import SystemClock
 from inspection.evidence import EvidenceStore
 from inspection.station.config import database_of, read_station, why_unfit
 from inspection.station.people import People, station_secret
-from inspection.station.releases import Releases
+from inspection.station.releases import MEMORY, Releases
 from inspection.station.service import Service
 from inspection.station.station import Station
 from inspection.store import Store
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
                         filter(None, (why_unfit(p, name, model) for p in config.plans.values())),
                         "",
                     ),
-                    memory=config.directory / "released.json",
+                    memory=config.directory / MEMORY,
                 ),
                 store=store,
                 evidence=EvidenceStore(config.evidence),

@@ -13,7 +13,7 @@ from inspection.keys import AllowList, KeyPair, StationKeysFile, station_keys
 from inspection.messages import Id
 from inspection.plan import Plan, read_plan
 from inspection.station.acceptance import Released
-from inspection.station.releases import read_released
+from inspection.station.releases import MEMORY, read_released, went_on_with
 from inspection.trust import TrustFile, trusted_keys
 
 
@@ -104,15 +104,20 @@ def read_station(path: Path) -> StationConfig:
     listen = {f"listen.{name}": at for name, at in structs.asdict(file.listen).items() if at}
     keys = station_keys(path, file.keys, listen)
     trusted = trusted_keys(path, file.trust)
+    directory = resolve(path, file.directory)
     folders = {name: resolve(path, folder) for name, folder in file.models.items()}
     released = {}
     for name, folder in folders.items():
         try:
             released[name] = read_released(folder, trusted)
         except PackageError as error:
-            raise ConfigurationError(
-                Problem(str(path), None, f"models.{name}", str(error))
-            ) from None
+            # A release that the running line refused must not keep it from starting again.
+            before = went_on_with(directory / MEMORY, name, folder, trusted)
+            if before is None:
+                raise ConfigurationError(
+                    Problem(str(path), None, f"models.{name}", str(error))
+                ) from None
+            released[name] = before
     plans: dict[str, Plan] = {}
     for entry in file.plans:
         plan = read_plan(resolve(path, entry), models=tuple(released))
@@ -124,7 +129,6 @@ def read_station(path: Path) -> StationConfig:
             if text := why_unfit(plan, name, model):
                 raise ConfigurationError(Problem(str(path), None, "plans", text))
         plans[plan.name] = plan
-    directory = resolve(path, file.directory)
     evidence = file.evidence or str(directory / "evidence")
     if file.evidence and "://" not in file.evidence:
         evidence = str(resolve(path, file.evidence))

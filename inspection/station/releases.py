@@ -27,6 +27,8 @@ from inspection.registry import find_version, pointer_of, resolve, was_released
 from inspection.station.acceptance import Released
 from inspection.trust import open_trusted
 
+MEMORY = "released.json"
+"""In a station's directory: what it had released last, by name."""
 LOOK_NS = 300_000_000
 AGAIN_NS = 30_000_000_000
 """When a release that could not be read is tried again: it may have been still on its way here."""
@@ -43,6 +45,36 @@ def read_released(folder: Path, trusted: Sequence[Path]) -> Released:
         return Released(*read_reference(resolve(folder)))
     package = open_trusted(folder, trusted)
     return Released(package.manifest, package.policy, package.ref)
+
+
+def went_on_with(memory: Path, name: str, folder: Path, trusted: Sequence[Path]) -> Released | None:
+    """What a station had released last under a name, where the registry's present release cannot
+    be used; None where that is not known, or not usable either."""
+    ref = _memory_of(memory).get(name)
+    return None if ref is None else _of_before(folder, ref, trusted)
+
+
+def _of_before(folder: Path, ref: ModelRef, trusted: Sequence[Path]) -> Released | None:
+    place = pointer_of(folder).parent
+    path = find_version(place, ref) if was_released(place, ref) else None
+    if path is None:
+        return None
+    try:
+        found = read_released(path, trusted)
+    except PackageError as error:
+        get_logger().error("release of before not usable", fault=str(error))
+        return None
+    return found if found.ref == ref else None
+
+
+def _memory_of(file: Path) -> dict[str, ModelRef]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, ModelRef])
+    except FileNotFoundError:
+        return {}
+    except UNREADABLE as error:
+        get_logger().error("released models forgotten", file=str(file), fault=str(error))
+        return {}
 
 
 @dataclass
@@ -79,7 +111,7 @@ class Releases:
         self._read: SimpleQueue[tuple[str, Released | str]] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._followed = {
-            name: _Followed(folder, _mark(pointer_of(folder)))
+            name: _Followed(folder)
             for name, folder in (folders or {}).items()
             if pointer_of(folder).is_file()
         }
@@ -131,16 +163,9 @@ class Releases:
             return current
         if ref in self._known or ref in self._unknown:
             return self._known.get(ref)
-        found = None
-        if (followed := self._followed.get(name)) is not None:
-            folder = pointer_of(followed.folder).parent
-            path = find_version(folder, ref) if was_released(folder, ref) else None
-            if path is not None:
-                try:
-                    found = read_released(path, self._trusted)
-                except PackageError as error:
-                    self._log.error("model of before not usable", model=name, fault=str(error))
-        if found is not None and found.ref == ref:
+        followed = self._followed.get(name)
+        found = None if followed is None else _of_before(followed.folder, ref, self._trusted)
+        if found is not None:
             self._known[ref] = found
             return found
         if len(self._unknown) < REMEMBERED:
@@ -165,13 +190,7 @@ class Releases:
         """Where the station had got to before it was restarted."""
         if self._memory is None or not self._followed:
             return
-        remembered: dict[str, ModelRef] = {}
-        try:
-            remembered = msgspec.json.decode(self._memory.read_bytes(), type=dict[str, ModelRef])
-        except FileNotFoundError:
-            pass
-        except UNREADABLE as error:
-            self._log.error("released models forgotten", file=str(self._memory), fault=str(error))
+        remembered = _memory_of(self._memory)
         for name in self._followed:
             ref = remembered.get(name)
             newer = self.current.get(name)

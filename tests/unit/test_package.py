@@ -158,7 +158,9 @@ SAYS = {
 
 
 def test_every_broken_variant_is_tried() -> None:
-    assert set(SAYS) == set(Broken) - {Broken.NAN_ON_WHITE}
+    on_white = {Broken.NAN_ON_WHITE, Broken.HANGS_ON_WHITE, Broken.STUCK_ON_WHITE}
+    hanging = {Broken.HANGS}  # tried in test_inference.py, where somebody looks at the time
+    assert set(SAYS) == set(Broken) - on_white - hanging
 
 
 @pytest.mark.parametrize("broken", sorted(SAYS), ids=lambda broken: Broken(broken).name)

@@ -17,8 +17,8 @@ from inspection import wire
 from inspection.evidence import EvidenceStore
 from inspection.messages import Fault, Reason, Verdict
 from inspection.package import open_package
-from inspection.registry import Registry
-from inspection.station.releases import LOOK_NS, Releases, read_released
+from inspection.registry import Registry, was_released
+from inspection.station.releases import LOOK_NS, Releases, read_released, went_on_with
 from inspection.station.station import MODEL_PATIENCE_NS, Station
 from inspection.store import Store
 from inspection.testing.packages import build_package
@@ -240,6 +240,31 @@ def test_records_of_before_a_release_hold_after_a_restart(tmp_path: Path) -> Non
     line.clock.advance(s=600)
     assert line.verdict(order.run).points_ok == 2
     line.store.close()
+
+
+def test_a_release_that_cannot_be_read_is_said_and_the_one_before_is_known(line: Line) -> None:
+    line.connect("1")
+    manifest = line.folder / "registry" / NAME / "2" / "manifest.json"
+    line.promote("2")
+    manifest.write_text("{")
+    until = time.monotonic() + 60
+    while line.kinds().count("model_refused") < 1:
+        assert time.monotonic() < until
+        line.clock.advance(ns=LOOK_NS + 1)
+        line.tick()
+        time.sleep(0.005)
+    found = went_on_with(line.folder / "released.json", "m", line.folder / "registry" / NAME, ())
+    assert found is not None
+    assert found.ref == line.refs["1"]
+
+
+def test_a_log_that_was_changed_vouches_for_nothing(line: Line) -> None:
+    folder = line.folder / "registry" / NAME
+    assert was_released(folder, line.refs["1"])
+    assert not was_released(folder, line.refs["2"])
+    log = (folder / "log.jsonl").read_text()
+    (folder / "log.jsonl").write_text(log.replace("A. Name", "B. Name", 1))
+    assert not was_released(folder, line.refs["1"])
 
 
 def test_an_answer_to_an_order_of_before_a_restart_counts_if_it_was_released_then(

@@ -14,6 +14,7 @@ from inspection.package import open_package
 from inspection.registry import Registry
 from inspection.signing import keygen, sign_file, sign_package
 from inspection.station.config import read_station
+from inspection.station.releases import MEMORY, Releases
 from inspection.testing import boards
 from inspection.testing.packages import repolicy
 from inspection.trust import open_trusted
@@ -130,6 +131,27 @@ def test_the_current_version_of_a_registry_is_followed_at_both_ends(plant: Plant
         assert plant.station() == plant.edge().states[0].ref
         refs.append(plant.station())
     assert refs[0] != refs[1]
+
+
+def test_a_station_that_was_running_starts_again_though_the_release_since_is_not_signed(
+    plant: Plant,
+) -> None:
+    sign_package(plant.model, plant.key)
+    registry = Registry(plant.folder / "registry")
+    first = registry.add(plant.model, author="me", why="first")[1]
+    registry.promote("darkness", first, author="me", why="test", details={})
+    plant.write("registry/darkness")
+    config = read_station(plant.folder / "station.toml")
+    config.directory.mkdir()
+    Releases(config.released, folders=config.folders, memory=config.directory / MEMORY)
+    repolicy(plant.model, ok_min=0.6, version=2)
+    second = registry.add(plant.model, author="me", why="second")[1]
+    registry.promote("darkness", second, author="me", why="test", details={})
+    assert plant.station() == config.released["darkness"].ref
+    # One that has released nothing yet has nothing to go on with.
+    (config.directory / MEMORY).unlink()
+    with pytest.raises(ConfigurationError, match=r"policy\.sig"):
+        plant.station()
 
 
 def test_a_current_version_that_was_changed_is_used_at_neither_end(plant: Plant) -> None:
