@@ -7,6 +7,7 @@ view or not begun it, as far as the station can ever see. Pictures come behind, 
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter, OrderedDict, deque
 from itertools import islice
@@ -49,6 +50,8 @@ from inspection.messages import (
 REMEMBERED_ORDERS = 10_000
 LOOK_AGAIN_NS = 2_000_000_000
 """How often a camera that is missing is looked for."""
+_NUMBER = re.compile(r"[0-9]{1,18}(?![0-9])")
+"""What a frame begins with (`edge.cameras.Shot.frame`)."""
 EVIDENCE_WINDOW = 8
 EVIDENCE_RETRY_NS = 5_000_000_000
 
@@ -62,6 +65,7 @@ class Eye:
         self._camera: Camera | None = None
         self._away = False
         self._fault = ""
+        self._number: int | None = None
         self.try_to_open()
 
     @property
@@ -109,12 +113,24 @@ class Eye:
             captured_ns = int(shot.captured_ns)
             if not 0 <= captured_ns < 2**63:
                 raise ValueError(f"captured_ns {captured_ns} is no time")
-            return shot._replace(frame=str(shot.frame)[:500], captured_ns=captured_ns)
+            frame = str(shot.frame)[:500]
+            self._check_newer(frame)
+            return shot._replace(frame=frame, captured_ns=captured_ns)
         except (CameraError, ImageError):
             raise
         except Exception as error:
             get_logger().exception("camera driver failed", camera=self.name)
             raise CameraError(f"camera {self.name}: driver failed: {error!r}") from error
+
+    def _check_newer(self, frame: str) -> None:
+        """A picture whose number does not grow was given out before: of another view, or moment."""
+        match = _NUMBER.match(frame)
+        before, self._number = self._number, None if match is None else int(match[0])
+        if before is not None and self._number is not None and self._number <= before:
+            raise CameraError(
+                f"camera {self.name} gave picture {self._number} after picture {before}, so nobody"
+                " can say which view it shows: its driver must number every picture anew"
+            )
 
     def close(self) -> None:
         if self._camera is not None:

@@ -201,6 +201,7 @@ class TriggeredCamera(Closing):
         self._trigger = settings
         self._number = 0
         self._last_id: int | None = None
+        self._unasked = 0
         self._running = False
         self._closed = False
         self._opening = False
@@ -215,7 +216,8 @@ class TriggeredCamera(Closing):
 
     def shoot(self, part: str, view: str) -> Shot:
         """See `edge.cameras.Camera.shoot`. The frame is named by a number that grows, then the
-        camera's own frame id and timestamp."""
+        camera's own frame id and timestamp, then how many pictures came before it that nobody had
+        asked for, where there were any."""
         for word, value in (("part", part), ("view", view)):
             if not re.match(ID_PATTERN, value):
                 raise CameraError(f"camera {self.driver}: {word} {value[:80]!r} is no identifier")
@@ -258,6 +260,7 @@ class TriggeredCamera(Closing):
 
     def _shoot(self, hand: Hand) -> Shot:
         trigger = self._trigger.trigger
+        self._unasked = 0
         patience_s = (self._trigger.exposure_us / 1e6) + self._trigger.timeout_ms / 1000
         if trigger is Preset.FREE_RUN:
             self._start(hand)
@@ -292,6 +295,8 @@ class TriggeredCamera(Closing):
         )
         self._number += 1
         frame = f"{self._number} id={grabbed.frame_id} t={grabbed.timestamp}"
+        if self._unasked:
+            frame += f" unasked={self._unasked}"
         return Shot(
             image=image,
             frame=frame,
@@ -317,6 +322,7 @@ class TriggeredCamera(Closing):
             if time.monotonic() - asked >= self._trigger.exposure_us / 1e6:
                 return grabbed
             self._follow(grabbed)  # begun before the call: it shows another moment
+            self._unasked += 1
 
     def _check(self, grabbed: Grabbed) -> None:
         if grabbed.fault:
@@ -348,6 +354,7 @@ class TriggeredCamera(Closing):
                 self._start(hand)
                 break
             self._follow(old)
+        self._unasked += count
         if count:
             get_logger().warning("pictures nobody asked for", camera=self.driver, count=count)
 

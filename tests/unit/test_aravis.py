@@ -100,6 +100,20 @@ def test_the_frame_names_the_cameras_own_id_and_timestamp(aravis: Open) -> None:
     assert shots[0][2] < shots[1][2] < shots[2][2]
 
 
+def test_exposure_and_gain_reach_the_camera_and_its_pictures(aravis: Open) -> None:
+    from edge.cameras.aravis import _call
+
+    bright: dict[float, float] = {}
+    for exposure_us, gain in ((2500.0, 0.0), (10_000.0, 6.0)):
+        camera = aravis(exposure_us=exposure_us, gain=gain, pixel_format="Mono8")
+        device = camera._hand.device._camera
+        assert _call("arv_camera_get_exposure_time", device) == pytest.approx(exposure_us, abs=1)
+        assert _call("arv_camera_get_gain", device) == pytest.approx(gain, abs=0.1)
+        bright[exposure_us] = float(camera.shoot("body", "view").image.mean())
+        camera.close()
+    assert bright[10_000.0] != bright[2500.0]
+
+
 def test_a_16_bit_frame_counter_may_begin_anew(aravis: Open) -> None:
     camera = aravis()  # the fake camera's counter begins at 65401
     ids = [said(camera.shoot("body", "view").frame)[1] for _ in range(140)]

@@ -206,7 +206,7 @@ def test_a_hardware_trigger_waits_for_the_first_pulse_after_the_order(basler: Op
     shot = camera.shoot("body", "view")
     timer.join()
     assert time.monotonic() - begun >= 0.3
-    assert shot.frame == "1 id=1 t=0"
+    assert shot.frame == "1 id=1 t=0 unasked=1"
 
 
 def test_a_hardware_trigger_without_a_pulse_says_what_to_check(basler: Open) -> None:
@@ -228,7 +228,7 @@ def test_a_picture_that_comes_before_its_exposure_can_be_over_is_of_another_mome
     shot = camera.shoot("body", "view")
     for timer in timers:
         timer.join()
-    assert shot.frame == "1 id=1 t=0"
+    assert shot.frame == "1 id=1 t=0 unasked=1"
 
 
 def test_a_gap_in_the_frame_ids_is_no_picture_for_the_view(basler: Open) -> None:

@@ -37,6 +37,7 @@ class OddCamera:
         if settings.gives == "a device that comes later" and not Path(settings.file).exists():
             raise CameraError("no device answers")
         self._gives = settings.gives
+        self._frames = iter([7, 9, 9, 8, 9])
 
     def shoot(self, part: str, view: str) -> Shot:
         image = boards.board()
@@ -53,6 +54,8 @@ class OddCamera:
                 return Shot(image, "1", 1, tone_map="linear")
             case "a long name":
                 return Shot(image, "x" * 5000, 1)
+            case "old pictures":
+                return Shot(image, f"{next(self._frames)} id=4", 1)
             case _:
                 return Shot(image, "1", 1)
 
@@ -147,6 +150,15 @@ def test_whatever_a_driver_does_its_points_say_why_and_the_worker_goes_on(
             isinstance(e, Missed) and e.reason is Reason.NO_IMAGE and e.detail
             for e in result.points
         )
+
+
+def test_a_picture_whose_number_does_not_grow_is_of_no_view(make: Any) -> None:
+    worker = make("old pictures")
+    for judged in (True, True, False, False, True):
+        result = answer_to(worker)
+        for entry in result.points:
+            assert isinstance(entry, Missed) is not judged
+            assert judged or (entry.reason is Reason.NO_IMAGE and "after picture 9" in entry.detail)
 
 
 def test_an_edge_without_its_camera_does_not_offer_it_and_finds_it_when_it_comes(
