@@ -49,7 +49,7 @@ class EvidenceSpool:
     """Files ``<sha256>.<media type>``, ``<sha256>.ok.<media type>`` for points that are OK, oldest
     first by a modification time that never repeats.
 
-    Has one owner, as the outbox beside it has. Of its threads one may put while another sends.
+    Has one owner, as the outbox beside it has; its threads may put and send at the same time.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class EvidenceSpool:
         self._reserve_bytes = reserve_bytes
         self._free = free
         self._lock = threading.RLock()
+        self._putting = threading.Lock()
         self._kept: dict[str, Kept] = {}  # in the order they were put
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -103,13 +104,18 @@ class EvidenceSpool:
         if not _MEDIA_TYPE.fullmatch(media_type):
             raise ValueError(f"media type {media_type!r} is no identifier such as 'png' or 'jpeg'")
         sha256 = hashlib.sha256(data).hexdigest() if name is None else name
-        new = Kept(sha256, media_type, len(data), ok)
+        with self._putting:
+            self._put(Kept(sha256, media_type, len(data), ok), data)
+        return sha256
+
+    def _put(self, new: Kept, data: bytes) -> None:
+        sha256 = new.sha256
         with self._lock:
             before = self._kept.get(sha256)
             if before is not None:
-                if before.ok and not ok:
+                if before.ok and not new.ok:
                     self._promote(before)
-                return sha256
+                return
         if not self.make_room(new):
             raise OutboxError(
                 f"evidence {self._directory}: no room for a picture of {len(data)} bytes beside"
@@ -136,7 +142,6 @@ class EvidenceSpool:
             self._latest_ns = stamp
             self._kept[sha256] = new
             self._bytes += len(data)
-        return sha256
 
     def pending(self) -> Iterator[Kept]:
         """What waits now, what is not OK first, the oldest of each first; pictures may be put and

@@ -26,6 +26,9 @@ from inspection.store.people import basis_seal, decision_seal
 from inspection.store.periods import closed_periods, seal_before
 from inspection.store.writer import chain_next, chain_start, entry_of, verdict_seal
 
+NAMES_AT_ONCE = 500
+"""Pictures asked for in one statement."""
+
 
 @dataclass
 class PeriodFindings:
@@ -61,6 +64,35 @@ def check_store(path: Path, only: Path | None = None) -> Iterator[PeriodFindings
             _check_turn(before, found)
         before = found
         yield found
+
+
+def pictures_missing(path: Path, only: Path | None = None) -> set[str]:
+    """The names of pictures that results have and no file says to have arrived: still at an edge,
+    or lost. Raises `StoreError` where a file cannot be read."""
+    named, arrived = schema.result.c.evidence, schema.evidence.c.sha256
+    files = [*closed_periods(path), path] if only is None else [only]
+    not_here = sa.select(named).where(named.is_not(None), named.not_in(sa.select(arrived)))
+    missing: set[str] = set()
+    for file in files:
+        missing.update(_names(file, not_here.distinct(), closed=file != path))
+    # A run may be told of in another file than the one that its pictures arrived in.
+    for file in files:
+        asked = sorted(missing)
+        for start in range(0, len(asked), NAMES_AT_ONCE):
+            some = arrived.in_(asked[start : start + NAMES_AT_ONCE])
+            missing -= _names(file, sa.select(arrived).where(some), closed=file != path)
+    return missing
+
+
+def _names(path: Path, query: sa.Select[Any], *, closed: bool) -> set[str]:
+    engine = open_for_reading(path, closed=closed)
+    try:
+        with engine.connect() as connection:
+            return {str(name) for name in connection.execute(query).scalars()}
+    except DBAPIError as error:
+        raise StoreError(f"{path}: cannot be read: {error.orig}") from None
+    finally:
+        engine.dispose()
 
 
 def _check_turn(before: PeriodFindings, after: PeriodFindings) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from inspection.errors import StoreError
-from inspection.store.check import check_store, summary
+from inspection.store.check import check_store, pictures_missing, summary
 from inspection.store.copies import copy_database
 from inspection.store.periods import closed_periods
 
@@ -42,6 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         for line in found.wrong:
             print(f"  WRONG {line}")
     print(summary(findings))
+    if all(not found.wrong for found in findings) and (
+        missing := pictures_missing(arguments.store, arguments.period)
+    ):
+        print(f"{len(missing)} pictures that results name have not arrived, or are lost")
     return int(any(found.wrong for found in findings))
 
 

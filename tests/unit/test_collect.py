@@ -14,11 +14,13 @@ import pytest
 from samples import PLAN, answer
 from test_station_people import Floor
 
-from inspection import png
+from inspection import png, wire
+from inspection.__main__ import main
 from inspection.errors import DataError
 from inspection.evidence import EvidenceStore
-from inspection.messages import Action, Inspected, Severity, Verdict
+from inspection.messages import Action, Evidence, Inspected, Severity, Verdict
 from inspection.plan import Deciding, Plan
+from inspection.store.check import pictures_missing
 from inspection.training.collect import collect
 
 replace = msgspec.structs.replace
@@ -224,3 +226,26 @@ def test_words_that_were_changed_on_disk_label_nothing(tmp_path: Path) -> None:
     rows, said = collected(floor)
     assert {row["part"] for row in rows} == {"body-1"}
     assert "left out: 2 crops: decisions on its run are not as they were written" in said
+
+
+def test_pictures_that_never_arrived_are_counted_by_the_check_of_the_store(
+    make: Callable[..., Pictured], capsys: pytest.CaptureFixture[str]
+) -> None:
+    floor = make()
+    runs = [floor.inspected((REVIEW, NOK), part=f"body-{number}") for number in range(3)]
+    floor.decide("otto", runs[0], "p0", Action.CONFIRM)
+    path = floor.folder / "station.db"
+    named = {str(point.evidence) for point in floor.reader.points()}
+    assert pictures_missing(path) == named, "none was told to have arrived"
+    here = sorted(named)[:4]
+    for name in here:
+        data = EvidenceStore(floor.folder / "evidence").get(name)
+        assert data is not None
+        frame = wire.EVIDENCE_TO_STATION.encode(
+            Evidence(edge="edge-1", sha256=name, media_type="png", data=data)
+        )
+        floor.station.work([("evidence", b"edge", frame)])
+        floor.turn()
+    assert pictures_missing(path) == named - {*here}
+    assert main(["store", "check", str(path)]) == 0
+    assert "2 pictures that results name have not arrived" in capsys.readouterr().out

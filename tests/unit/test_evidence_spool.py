@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,29 @@ def test_any_order_of_putting_forgetting_and_restarting_keeps_what_was_not_forgo
                 spool = EvidenceSpool(tmp_path)
         assert names(spool) == model
     assert all(spool.get(name) is not None for name in model)
+
+
+def test_several_threads_may_put_the_same_pictures_while_another_sends(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path)
+    pictures = [b"picture %d" % n for n in range(30)]
+    sent: set[str] = set()
+
+    def send() -> None:
+        while len(sent) < len(pictures):
+            for kept in spool.pending():
+                if spool.get(kept.sha256) is not None:
+                    sent.add(kept.sha256)
+
+    with ThreadPoolExecutor(4) as threads:
+        sending = threads.submit(send)
+        for putting in [threads.submit(put_all, spool, pictures, n % 2 == 0) for n in range(3)]:
+            putting.result()
+        sending.result()
+    assert sent == {sha256(picture) for picture in pictures}
+    assert spool.damaged == 0
+    assert sorted(names(EvidenceSpool(tmp_path))) == sorted(sent)
+
+
+def put_all(spool: EvidenceSpool, pictures: list[bytes], ok: bool) -> None:
+    for picture in pictures:
+        spool.put(picture, "png", ok=ok)

@@ -341,3 +341,38 @@ def test_the_codes_a_plc_program_knows_never_change() -> None:
 
 def test_severities_are_ordered() -> None:
     assert sorted(m.Severity, key=lambda level: level.rank) == ["minor", "major", "critical"]
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def test_what_results_say_of_their_pictures_is_left_out_where_there_is_nothing_to_say() -> None:
+    ref = m.ModelRef(package="a" * 64, policy="b" * 64)
+    plain = m.Inspected(
+        point="W1", verdict=m.Verdict.OK, reason=m.Reason.NONE, finding="", scores=(1.0,), model=ref
+    )
+    raw = msgspec.msgpack.encode(plain)
+    assert b"inclusion" not in raw
+    assert b"heat" not in raw
+    told = msgspec.structs.replace(plain, evidence="c" * 64, inclusion=0.01, heat="d" * 64)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=m.Inspected) == told
+    assert len(msgspec.msgpack.encode(msgspec.structs.replace(plain, inclusion=0.01))) == (
+        len(raw) + 19
+    )
+
+
+@pytest.mark.parametrize("inclusion", [0.0, -0.1, 1.5, float("nan"), "1", None])
+def test_a_probability_that_is_none_is_no_message(inclusion: object) -> None:
+    ref = {"package": "a" * 64, "policy": "b" * 64}
+    said = {
+        "is": "inspected",
+        "point": "W1",
+        "verdict": "OK",
+        "reason": 0,
+        "finding": "",
+        "scores": [1.0],
+        "model": ref,
+        "inclusion": inclusion,
+    }
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=m.Inspected)

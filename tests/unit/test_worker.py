@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from test_judge import make_order
 from edge.cameras import Shot
 from edge.config import CameraFile, EdgeConfig, EdgeFile, StationEndpoints
 from edge.worker import Worker
-from inspection import wire
+from inspection import png, wire
 from inspection.clock import SystemClock
 from inspection.errors import CameraError
 from inspection.messages import Missed, Reason, ToneMap, ViewResult
@@ -56,6 +57,8 @@ class OddCamera:
                 return Shot(image, "1", 1, tone_map="linear")
             case "a long name":
                 return Shot(image, "x" * 5000, 1)
+            case "a dark tile":
+                return Shot(boards.board((1, 2)), "1", 1)
             case "old pictures":
                 return Shot(image, f"{next(self._frames)} id=4", 1)
             case _:
@@ -209,6 +212,29 @@ def test_a_fault_of_the_judge_becomes_a_reason(make: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(worker._judge, "decide", fail)
     result = answer_to(worker)
     assert all(isinstance(e, Missed) and e.reason is Reason.EDGE_FAILED for e in result.points)
+
+
+def test_a_result_is_in_the_outbox_while_its_picture_is_stuck_and_names_it(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make("a dark tile")
+    worker._judge._drawing = None  # no OK picture by chance beside it
+    disk = threading.Event()
+    pack = png.pack
+
+    def stuck(head: bytes, scanlines: bytes) -> bytes:
+        assert disk.wait(20)
+        return pack(head, scanlines)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(png, "pack", stuck)
+        result = answer_to(worker)
+        (name,) = {entry.evidence for entry in result.points if entry.evidence is not None}
+        # A worker that dies now has said everything, and lost the picture.
+        assert [kept.sha256 for kept in worker._spool.pending()] == []
+        disk.set()
+        assert worker._darkroom.drain(20)
+    assert [kept.sha256 for kept in worker._spool.pending()] == [name]
 
 
 def test_an_answer_too_large_to_send_becomes_one_that_is_not(
