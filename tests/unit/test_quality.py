@@ -124,7 +124,7 @@ def test_what_lies_on_one_point_costs_that_point_and_no_other(
 ) -> None:
     first, second, third = list(REGIONS)[:3]
     frame, rng = good[3].copy(), np.random.default_rng(6)
-    for point, shade, side in ((first, 275, 90), (second, 60, 120)):
+    for point, shade, side in ((first, 275, 90), (second, 190, 150)):
         region = REGIONS[point]
         left, top = int(region.left_px) + 80 - side // 2, int(region.top_px) + 80 - side // 2
         # With a surface of its own, as a glove or a cable has.
@@ -153,6 +153,23 @@ def test_one_good_picture_is_enough_to_begin_with(good: list[Frame]) -> None:
     limits = quality.learn(good[:1], REGIONS)
     assert [gate(frame, limits) for frame in good] == [{}, {}, {}, {}]
     assert gate(defocused(good[3]), limits).keys() == REGIONS.keys()
+
+
+def test_places_without_anything_on_them_cost_their_neighbours_no_limit(
+    good: list[Frame],
+) -> None:
+    # Dark and empty in every picture: a hole, or a corner that no lamp reaches.
+    frames = [frame.copy() for frame in good[:3]]
+    region = next(iter(REGIONS.values()))
+    rows = slice(int(region.top_px), int(region.top_px) + 161)
+    for frame in frames:
+        frame[rows, int(region.left_px) : int(region.left_px) + 161] = 0
+    limits = quality.learn(frames, REGIONS)
+    empty = limits[next(iter(REGIONS))]
+    assert (empty.focus_min, empty.level_min) == (0, 0)
+    assert all(0.05 < limits[point].focus_min < 1 for point in list(REGIONS)[1:])
+    assert [gate(frame, limits) for frame in frames] == [{}, {}, {}]
+    assert gate(defocused(good[3]), limits).keys() >= set(list(REGIONS)[1:])
 
 
 def test_nothing_is_learnt_from_a_picture_that_is_not_whole(good: list[Frame]) -> None:
