@@ -238,7 +238,8 @@ def _level_and_spread(frame: Frame) -> tuple[float, float]:
 def _rows_cut(frame: Frame) -> int:
     """How many rows at the end are all of the value that the last pixel has."""
     value = frame[-1, -1]
-    if (frame[-1] != value).any():
+    # White rows are clipped ones: an exposure that is wrong, and no transfer.
+    if (frame[-1] != value).any() or value.min() == 255:
         return 0
     same = (frame == value).reshape(len(frame), -1).all(axis=1)
     return int(np.argmin(same[::-1])) if not same.all() else len(frame)

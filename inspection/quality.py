@@ -238,9 +238,13 @@ FEW = 5
 FOCUS_MARGIN, SOFT_MARGIN = 0.8, 0.75
 """Limits lie at this share of the least that good pictures had."""
 LEVEL_MARGINS = (0.6, 1.5)
+_NOTHING = 0.01
+_LEVELS = 5.0
+"""Grey levels that a limit of the mean level lies further out: a share of the dark is nothing."""
 SHARE_MARGIN = 0.1
 """Added to the most that good pictures had: of black, of white, and of what has no noise."""
 CONTENT_MARGIN = 0.3
+"""Twice that where `FEW` pictures were learnt from."""
 
 
 def learn(
@@ -263,29 +267,36 @@ def learn(
     if not seen:
         raise ValueError("no picture to learn from")
     each = Measured(*(np.stack(values) for values in zip(*seen, strict=True)))  # (pictures, n)
+    few = len(seen) < FEW
     reference = np.median(each.thumbnails, axis=0).astype(np.float32)
     typical = np.median(each.focus, axis=0)
-    if len(seen) < FEW:
-        typical = np.full_like(typical, np.median(typical))
-    relative = each.focus / typical
-    sharpest = np.minimum(typical * relative.min(), each.focus.min(axis=0)) * FOCUS_MARGIN
-    soft = typical * np.median(relative, axis=1).min() * SOFT_MARGIN
-    level = np.median(each.level, axis=0)
-    spread = each.level / level
+    shown = typical > _NOTHING  # a place with nothing on it has no focus to speak of
+    sharpest, soft = np.zeros_like(typical), np.zeros_like(typical)
+    if shown.any():
+        seen_there, usual = each.focus[:, shown], typical[shown]
+        # One picture says little of what is usual at a point: the view stands in, for the hard
+        # limit wholly, for the other by half.
+        steady = np.full_like(usual, np.median(usual)) if few else usual
+        least = np.minimum(steady * (seen_there / steady).min(), seen_there.min(axis=0))
+        sharpest[shown] = least * (FOCUS_MARGIN**2 if few else FOCUS_MARGIN)
+        usual = np.sqrt(usual * np.median(usual)) if few else usual
+        soft[shown] = usual * np.median(seen_there / usual, axis=1).min() * SOFT_MARGIN
+    level = np.maximum(np.median(each.level, axis=0), 1)
+    spread = np.maximum(each.level, 1) / level
     differing = np.stack([_differ(picture, reference) for picture in each.thumbnails])
     limits = {}
     for k, point in enumerate(regions):
         limits[point] = QualityLimits(
             reference=np.rint(reference[k]).astype(np.uint8).tobytes(),
-            level_min=_shortened(level[k] * spread.min() * LEVEL_MARGINS[0]),
-            level_max=_shortened(level[k] * spread.max() * LEVEL_MARGINS[1]),
+            level_min=_shortened(max(0, level[k] * spread.min() * LEVEL_MARGINS[0] - _LEVELS)),
+            level_max=_shortened(level[k] * spread.max() * LEVEL_MARGINS[1] + _LEVELS),
             focus_min=_shortened(sharpest[k]),
             soft_below=_shortened(soft[k]),
             shadows_max=_share(each.shadows[:, k]),
             highlights_max=_share(each.highlights[:, k]),
             glare_max=_share(each.glare[:, k]),
             dead_max=_share(each.dead[:, k]),
-            content_max=_share(differing[:, k], CONTENT_MARGIN),
+            content_max=_share(differing[:, k], (2 if few else 1) * CONTENT_MARGIN),
         )
     return limits
 

@@ -407,6 +407,19 @@ def test_an_order_names_the_tone_map_of_its_view(tmp_path: Path) -> None:
         assert order.tone_map == named
 
 
+def test_an_order_carries_the_limits_of_the_points_that_have_some(tmp_path: Path) -> None:
+    limits = m.QualityLimits(
+        reference=bytes(256), level_min=20.0, level_max=200.0, focus_min=0.2, soft_below=0.3,
+        shadows_max=0.1, highlights_max=0.1, glare_max=0.1, dead_max=0.1, content_max=0.4,
+    )  # fmt: skip
+    first, second = PLAN.points
+    points = (msgspec.structs.replace(first, quality=limits), second)
+    bench = Bench(tmp_path, msgspec.structs.replace(PLAN, points=points))
+    bench.begin()
+    (order,) = [reply for reply in bench.hello() if isinstance(reply, m.Order)]
+    assert [task.quality for task in order.points] == [limits, msgspec.UNSET]
+
+
 def test_an_order_that_was_lost_on_the_way_is_sent_again_the_same(bench: Bench) -> None:
     bench.hello()
     begun = bench.begin()
