@@ -379,7 +379,7 @@ class Worker:
 
     def _look_what_is_durable(self) -> None:
         for ref, synced_ns in self._outbox_thread.durable():
-            times = self._syncing.pop(ref)
+            times = self._syncing.pop(ref, None)
             if self._times is not None and times is not None:
                 self._times.write(msgspec.structs.replace(times, synced_ns=synced_ns))
 
