@@ -53,6 +53,8 @@ class EdgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     machine. Some 4096 more than the models need; none without it."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 32
     """Points judged in one inference; between two the worker shows that it is alive."""
+    times: str | None = None
+    """A file for how long each stage of each view took, for measurements; none without it."""
 
 
 class EdgeConfig(Struct, frozen=True, kw_only=True):
@@ -63,6 +65,7 @@ class EdgeConfig(Struct, frozen=True, kw_only=True):
     models: dict[str, Path]
     cameras: dict[str, CameraFile]
     keys: ClientKeys | None = None
+    times: Path | None = None
     trusted: tuple[Path, ...] = ()
     """Public keys; where there are any, nothing that none of them signed is loaded."""
 
@@ -90,5 +93,6 @@ def read_edge(path: Path) -> EdgeConfig:
         models=models,
         cameras=cameras,
         keys=keys,
+        times=None if file.times is None else resolve(path, file.times),
         trusted=trusted_keys(path, file.trust),
     )

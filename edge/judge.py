@@ -31,6 +31,7 @@ from inspection.messages import (
 )
 from inspection.policy import judge, valid_ood, valid_scores
 from inspection.runtimes import Model
+from inspection.timing import Laps
 from inspection.trust import open_trusted
 
 EVIDENCE_LIMIT = 7 * 2**20
@@ -99,7 +100,9 @@ class Judge:
         *,
         batch: int = 32,
         between: Callable[[], None] = lambda: None,
+        laps: Laps | None = None,
     ) -> None:
+        self._laps = laps or Laps()
         self._models = models
         self._spool = spool
         self._batch = batch
@@ -115,6 +118,7 @@ class Judge:
                 Missed(point=task.point, reason=error.reason, detail=str(error), evidence=sha256)
                 for task in order.points
             )
+        self._laps.lap("align")
         said: dict[str, Inspected | Missed] = {}
         for name in dict.fromkeys(task.model for task in order.points):
             tasks = [task for task in order.points if task.model == name]
@@ -132,13 +136,16 @@ class Judge:
         spec = runtimes.crop_spec(model.package)
         for batch in _batched(tasks, self._batch):
             crops = np.stack([imaging.crop(image, task.region, spec) for task in batch])
+            self._laps.lap("crop")
             try:
                 said = model.outputs(crops)
             except PackageError as error:
                 yield from missed(batch, Reason.MODEL_OUTPUT_INVALID, str(error))
                 continue
+            self._laps.lap("infer")
             for task, crop, (row, ood) in zip(batch, crops, said.rows(), strict=True):
                 yield self._one_point(model, task, crop, row, ood)
+            self._laps.lap("policy")
             self._between()
 
     def _one_point(

@@ -27,6 +27,7 @@ import os
 import re
 import secrets
 import struct
+import threading
 import zlib
 from array import array
 from bisect import bisect_right
@@ -201,9 +202,10 @@ class _Survey(NamedTuple):
 class Outbox(Closing):
     """Numbered records, durable once `append` has returned, kept until `forget`.
 
-    Has one owner: a second one for the same folder is refused, and calls from several threads are
-    not safe. Any failure to write or sync is final (`fatal`): a second sync may report success for
-    data that the kernel has already dropped, so the process ends and recovery starts from the disk.
+    Has one owner: a second one for the same folder is refused. One thread may append while another
+    reads and forgets; what is being made durable cannot be read yet. Any failure to write or sync
+    is final (`fatal`): a second sync may report success for data that the kernel has already
+    dropped, so the process ends and recovery starts from the disk.
     """
 
     def __init__(
@@ -225,6 +227,8 @@ class Outbox(Closing):
         self._segments: list[_Segment] = []
         self._descriptor = -1
         self._lock = -1
+        self._index = threading.Lock()
+        """Held while a record appears in `_segments` and while records are looked up there."""
         try:
             self._fs.make_folder(directory)
             self._lock = self._fs.lock(directory / _LOCK)
@@ -301,16 +305,21 @@ class Outbox(Closing):
             with contextlib.suppress(OSError):
                 self._fs.truncate(self._descriptor, segment.size)
             self._die("could not make results durable", error)
-        for frame in frames:
-            segment.starts.append(segment.size)
-            segment.size += len(frame)
-        return range(first, self.next_seq)
+        with self._index:
+            for frame in frames:
+                segment.starts.append(segment.size)
+                segment.size += len(frame)
+        return range(first, first + len(frames))
 
     def read(self, first: int, limit: int, max_bytes: int) -> list[bytes]:
         """Consecutive records from number ``first`` on: at most ``limit``, and at most
         ``max_bytes`` of payload in all, but never none of those there are, so that a large one
         cannot stop the line. Empty where ``first`` is `next_seq`."""
         self._alive()
+        with self._index:
+            return self._read(first, limit, max_bytes)
+
+    def _read(self, first: int, limit: int, max_bytes: int) -> list[bytes]:
         if not self.oldest_seq <= first <= self.next_seq:
             raise OutboxError(
                 f"outbox {self._directory} holds records {self.oldest_seq} to {self.next_seq - 1},"

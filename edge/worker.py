@@ -1,6 +1,7 @@
 """The edge worker: orders in, pictures judged, results into the outbox, the outbox to the station.
 
-One thread. What it does for an order is durable (outbox, evidence) before anything of it is sent;
+One thread, and one that makes results durable (`edge.outbox_thread`). What it does for an order is
+durable (outbox, evidence) before anything of it is sent;
 a worker that is killed at any moment has either recorded a view or not begun it, as far as the
 station can ever see.
 """
@@ -21,6 +22,7 @@ from edge.evidence_spool import EvidenceSpool
 from edge.judge import PNG, Judge, Models, missed
 from edge.link import Link
 from edge.outbox import Outbox
+from edge.outbox_thread import OutboxThread
 from inspection import wire
 from inspection.clock import Clock
 from inspection.curve import Handshakes, connect_with
@@ -44,6 +46,7 @@ from inspection.messages import (
     Reason,
     ViewResult,
 )
+from inspection.timing import ENGINE, Laps, TimesFile, ViewTimes
 
 REMEMBERED_ORDERS = 10_000
 LOOK_AGAIN_NS = 2_000_000_000
@@ -136,14 +139,24 @@ class Worker:
         self._outbox = Outbox(config.directory / "outbox")
         if self._outbox.gaps:
             self._log.error("outbox was damaged", records_lost=list(self._outbox.gaps)[:20])
+        self._outbox_thread = OutboxThread(self._outbox)
+        self._syncing: dict[OrderRef, ViewTimes | None] = {}
+        """Orders that are carried out and whose records are not yet known to be durable."""
         self._spool = EvidenceSpool(config.directory / "evidence")
+        self._times = None if config.times is None else TimesFile(config.times)
+        self._laps = Laps(on=self._times is not None)
         self._judge = Judge(
-            self._models, self._spool, batch=config.file.batch, between=self._converse
+            self._models,
+            self._spool,
+            batch=config.file.batch,
+            between=self._converse,
+            laps=self._laps,
         )
         self._link = Link(
             self._edge, self._cameras, self._models.states, self._outbox, self._in_hand
         )
         self._queue: deque[tuple[Order, int]] = deque()
+        self._heard_ns: dict[OrderRef, int] = {}
         self._current: OrderRef | None = None
         self._seen: OrderedDict[OrderRef, None] = OrderedDict()
         self._evidence_sent: dict[str, int] = {}
@@ -161,7 +174,7 @@ class Worker:
         self._stopped = True
 
     def run(self) -> None:
-        """Work until `stop`."""
+        """Work until `stop`; all that was said is durable when this returns."""
         while not self._stopped:
             self._converse()
             self._look_for_cameras()
@@ -173,16 +186,21 @@ class Worker:
             poller = zmq.Poller()
             poller.register(self._socket, zmq.POLLIN)
             poller.register(self._evidence, zmq.POLLIN)
+            poller.register(self._outbox_thread, zmq.POLLIN)
             poller.poll(min(int(wait_ms) + 1, 100))
+        self._outbox_thread.settle()
 
     def close(self) -> None:
-        """Give everything back; what was not sent stays on disk."""
+        """Give everything back; what was not sent is on disk then, and stays there."""
         for eye in self._eyes.values():
             eye.close()
         self._disconnect(self._socket)
         self._disconnect(self._evidence)
         self._context.term()
+        self._outbox_thread.close()
         self._outbox.close()
+        if self._times is not None:
+            self._times.close()
 
     # -------------------------------------------------------------------------------- orders
 
@@ -203,11 +221,15 @@ class Worker:
 
     def _in_hand(self) -> tuple[OrderRef, ...]:
         waiting = (_ref(order) for order, _ in self._queue)
-        return tuple(waiting) if self._current is None else (self._current, *waiting)
+        current = () if self._current is None else (self._current,)
+        # What is not yet durable is in hand: it must not be taken for an order that died.
+        return (*self._syncing, *current, *waiting)
 
     def _carry_out(self, order: Order, expires_ns: int) -> None:
         self._current = _ref(order)
         begun = time.perf_counter()
+        framed_ns, engine_ns = 0, ENGINE.cpu_ns
+        self._laps.start()
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
         try:
@@ -218,6 +240,8 @@ class Worker:
             else:
                 shot = self._shoot(order)
                 frame, captured_ns = shot.frame, shot.captured_ns
+                framed_ns = time.monotonic_ns()
+                self._laps.lap("grab")
                 self._tell(
                     FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
                 )
@@ -232,7 +256,10 @@ class Worker:
             # A fault of ours must not stop the line: the points say what happened to them.
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
-        self._outbox.append([self._record(order, frame, captured_ns, points)])
+        record = self._record(order, frame, captured_ns, points)
+        self._laps.lap("policy")
+        self._syncing[self._current] = self._view_times(order, framed_ns, engine_ns)
+        self._outbox_thread.put(self._current, record)
         self._current = None
         self._log.info(
             "view judged",
@@ -245,6 +272,28 @@ class Worker:
             ms=round((time.perf_counter() - begun) * 1000, 1),
         )
         self._converse()
+
+    def _view_times(self, order: Order, framed_ns: int, engine_ns: int) -> ViewTimes | None:
+        if self._times is None:
+            return None
+        return ViewTimes(
+            run=order.run,
+            view=order.view,
+            attempt=order.attempt,
+            points=len(order.points),
+            heard_ns=self._heard_ns.pop(_ref(order), 0),
+            framed_ns=framed_ns,
+            handed_ns=time.monotonic_ns(),
+            synced_ns=0,
+            laps_ns=self._laps.times,
+            engine_cpu_ns=ENGINE.cpu_ns - engine_ns,
+        )
+
+    def _look_what_is_durable(self) -> None:
+        for ref, synced_ns in self._outbox_thread.durable():
+            times = self._syncing.pop(ref)
+            if self._times is not None and times is not None:
+                self._times.write(msgspec.structs.replace(times, synced_ns=synced_ns))
 
     def _record(
         self,
@@ -323,6 +372,7 @@ class Worker:
         """Hear everything that has come in and send everything that is due; never blocks."""
         now = self._clock.monotonic_ns()
         self._handshakes.report()
+        self._look_what_is_durable()
         for frame in _received(self._socket):
             order = self._link.received(frame, now)
             if order is not None and _ref(order) not in self._seen:
@@ -330,6 +380,8 @@ class Worker:
                 if len(self._seen) > REMEMBERED_ORDERS:
                     self._seen.popitem(last=False)
                 self._queue.append((order, now + order.remaining_ms * 1_000_000))
+                if self._times is not None:
+                    self._heard_ns[_ref(order)] = time.monotonic_ns()
         frames = self._link.to_send(now)
         if self._link.must_reconnect:
             self._link.must_reconnect = False

@@ -19,6 +19,7 @@ from inspection.imaging import Frame
 from inspection.package import MODEL, Manifest, Package
 from inspection.runtimes import Outputs, Scores, Signature
 from inspection.runtimes.graph_file import check_graph
+from inspection.timing import ENGINE
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -87,7 +88,8 @@ class OnnxGraph:
 
     def _run(self, crops: Frame, names: list[str]) -> list[npt.NDArray[np.float32]]:
         try:
-            found = self._session.run(names, {self._signature.input_name: crops})
+            with ENGINE.running():
+                found = self._session.run(names, {self._signature.input_name: crops})
         except Exception as error:  # noqa: BLE001  as above
             raise PackageError(f"{self._place}: inference failed: {_line(error)}") from None
         classes = self._signature.classes

@@ -15,6 +15,7 @@ from inspection.station.people import People, station_secret
 from inspection.station.service import Service
 from inspection.station.station import Station
 from inspection.store import Store
+from inspection.timing import TimesFile
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if config.people is not None:
         secret = station_secret(config.directory / "tokens.secret")
         people = People(config.people, secret, clock.boot_id())
+    times = None if config.times is None else TimesFile(config.times)
     store = Store(database_of(config.directory), config.file.station, clock, config.file.turns)
     try:
         service = Service(config.file.listen, config.keys)
@@ -43,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
                 clock=clock,
                 edge_timeout_ms=config.file.edge_timeout_ms,
                 people=people,
+                times=times,
             )
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: service.stop())
@@ -62,4 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
             service.close()
     finally:
         store.close()
+        if times is not None:
+            times.close()
     return 0

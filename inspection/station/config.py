@@ -55,6 +55,8 @@ class StationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Times of day (local) at which the store begins a new file."""
     edge_timeout_ms: Annotated[int, Meta(ge=200, le=60_000)] = 2000
     """An edge that says nothing for so long is lost."""
+    times: str | None = None
+    """A file for when each record came and was committed, for measurements; none without it."""
 
 
 class StationConfig(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,7 @@ class StationConfig(Struct, frozen=True, kw_only=True):
     released: dict[str, Released]
     keys: tuple[KeyPair, AllowList] | None = None
     people: Path | None = None
+    times: Path | None = None
 
 
 def database_of(directory: Path) -> Path:
@@ -135,4 +138,5 @@ def read_station(path: Path) -> StationConfig:
         released=released,
         keys=keys,
         people=None if file.people is None else resolve(path, file.people),
+        times=None if file.times is None else resolve(path, file.times),
     )

@@ -61,6 +61,7 @@ from inspection.station.people import VALID_NS, People, Throttled
 from inspection.store import Store
 from inspection.store.people import Basis, Terms
 from inspection.store.writer import ALL_VIEWS, StoredRecord, StoredRun
+from inspection.timing import CommitTimes, TimesFile
 
 CREDIT = 256
 """Records an edge may have on the way; what is more waits on its disk."""
@@ -121,7 +122,11 @@ class Station:
         clock: Clock,
         edge_timeout_ms: int = 2000,
         people: People | None = None,
+        times: TimesFile | None = None,
     ) -> None:
+        self._times = times
+        self._recorded: list[m.ViewResult] = []
+        """What the open transaction has taken, where somebody measures."""
         self.station_id = station_id
         self._plans = plans
         self._released = released
@@ -178,6 +183,7 @@ class Station:
         senders = senders or [None] * len(frames)
         self._now_ns = self._clock.monotonic_ns()
         self._out = []
+        self._recorded.clear()
         if self._store_fault and not self._recover():
             return self._while_broken(frames)
         if not self._turn():
@@ -206,7 +212,14 @@ class Station:
             self._guard = guard
             self._break(error)
             return self._while_broken(frames)
+        self._write_times()
         return self._out
+
+    def _write_times(self) -> None:
+        if self._times is not None:
+            now = self._clock.monotonic_ns()
+            for said in self._recorded:
+                self._times.write(CommitTimes(said.run, said.view, said.attempt, self._now_ns, now))
 
     def cut(self, socket: str, peer: bytes) -> None:
         """A peer whose key was revoked is no longer connected, whatever it still sends."""
@@ -838,6 +851,8 @@ class Station:
             text = f"edge {edge} answered for points nobody asked for: {', '.join(strangers[:5])}"
             self._store.add_event("orphan", text, answer.run)
         self._store.add_record(answer, raw, entries, late=False, outbox=(outbox, seq))
+        if self._times is not None:
+            self._recorded.append(answer)
         session = self._sessions[edge]
         session.orders.pop((answer.run, answer.view, answer.attempt), None)
         self._do(ViewAnswered(answer.run, answer.view, answer.attempt, answer.frame, entries))

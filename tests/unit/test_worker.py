@@ -103,6 +103,7 @@ def answer_to(worker: Worker, expires_ns: int = IN_TIME, **changed: Any) -> View
     ref = worker._models.states[0].ref
     order = msgspec.structs.replace(make_order(ref), **changed)
     worker._carry_out(order, expires_ns)
+    worker._outbox_thread.settle()
     (raw,) = worker._outbox.read(worker._outbox.next_seq - 1, 1, 2**30)
     result = wire.RECORD.decode(raw)
     assert isinstance(result, ViewResult)
