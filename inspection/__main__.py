@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "chaos": Command(
         "inspection.testing.chaos_command", "kill and cut a line at random; count what it lost"
     ),
+    "bench": Command("inspection.testing.bench_command", "measure a whole line on this machine"),
     "ui": Command("ui.command", "show what a station has recorded"),
     "datasets": Command(
         "inspection.training.datasets_command", "check, count, divide, convert labelled pictures"
