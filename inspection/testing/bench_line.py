@@ -24,9 +24,8 @@ import numpy as np
 
 from inspection import imaging, runtimes
 from inspection.errors import ConfigurationError, InspectionError
-from inspection.messages import Verdict
+from inspection.messages import Region, Verdict
 from inspection.package import open_package
-from inspection.plan import Region
 from inspection.policy import judge
 from inspection.rendering import body
 from inspection.testing.bench_plc import BenchPlc

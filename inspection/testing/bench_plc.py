@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,7 +84,7 @@ class BenchPlc(Closing):
                 if now - asked_ns > patience:
                     body.waits_for[seq] = (request, now)
                     self._send(request)
-        if self._socket.poll(wait_ms):
+        if self._socket.poll(math.ceil(wait_ms)):
             with contextlib.suppress(zmq.Again):
                 while True:
                     frame = b"".join(self._socket.recv_multipart(zmq.NOBLOCK))
@@ -118,14 +119,14 @@ class BenchPlc(Closing):
             return
         due = int((now - begun) / 1e9 * self._rate / self._burst + 1) * self._burst
         while self._triggered < due:
-            body = next(
-                (b for b in self._bodies.values() if b.run and b.next_view < len(self._views)),
-                None,
-            )
-            if body is None:
+            standing = [
+                b for b in self._bodies.values() if b.run and b.next_view < len(self._views)
+            ]
+            if not standing:
                 # Nothing stands there: what was not asked for is not made up for in a heap.
                 self._triggered = due
                 return
+            body = standing[0]
             view = self._views[body.next_view]
             body.next_view += 1
             body.ended = body.next_view == len(self._views)
