@@ -139,7 +139,7 @@ def bench(folder: Path, options: Options) -> dict[str, Any]:
         "rate": options.rate or "flat out",
         "burst": options.burst,
         "sync_delay_ms": options.sync_delay_ms,
-        **figures(stretches, views, commits, verdicts),
+        **figures(stretches, views, commits, verdicts, plc.triggers),
         "rss_mb": rss,
         **balance,
         "cpus": os.cpu_count(),
@@ -152,6 +152,7 @@ def figures(
     views: Sequence[ViewTimes],
     commits: Sequence[CommitTimes],
     verdicts: Mapping[str, int],
+    triggers: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
     """The arithmetic: from what the processes wrote down to what is reported."""
     at = {(row.run, row.view, row.attempt): row for row in commits}
@@ -205,8 +206,13 @@ def figures(
         "view_latency_ms": spread(
             [(done.committed_ns - row.framed_ns) / 1e6 for row, done in measured], worst=True
         ),
-        "order_latency_ms": spread(
-            [(done.committed_ns - row.heard_ns) / 1e6 for row, done in measured], worst=True
+        "trigger_latency_ms": spread(
+            [
+                (done.committed_ns - triggers[row.run, row.view]) / 1e6
+                for row, done in measured
+                if (row.run, row.view) in triggers
+            ],
+            worst=True,
         ),
         "verdict_latency_ms": spread(waits, worst=True),
     }

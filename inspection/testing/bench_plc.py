@@ -58,6 +58,8 @@ class BenchPlc(Closing):
         self.verdicts: dict[str, tuple[m.PartVerdict, int]] = {}
         """By run, and when each was known here (monotonic)."""
         self.parts: list[str] = []
+        self.triggers: dict[tuple[str, str], int] = {}
+        """When each view was triggered (monotonic), by run and view."""
 
     def drive(self, seconds: float) -> None:
         """Begin bodies for so long, then see the last ones through to their acknowledgement."""
@@ -131,6 +133,7 @@ class BenchPlc(Closing):
             body.next_view += 1
             body.ended = body.next_view == len(self._views)
             self._triggered += 1
+            self.triggers[body.run, view] = time.monotonic_ns()
             self._ask(body, m.TriggerView(plc=body.plc, seq=0, run=body.run, view=view))
 
     def _pause_ms(self, now: int, begun: int) -> float:

@@ -41,7 +41,7 @@ def test_figures_follow_from_what_the_processes_wrote_down() -> None:
     stretch = Stretch(0, 100 * MS, cpu, 800.0)
     views = [view(1, framed_ms=10), view(2, framed_ms=40), view(3, framed_ms=900)]
     commits = [commit(1, framed_ms=10), commit(2, framed_ms=40), commit(3, framed_ms=900)]
-    found = figures([stretch], views, commits, {"run": 70 * MS})
+    found = figures([stretch], views, commits, {"run": 70 * MS}, {("run", "v2"): 35 * MS})
     assert (found["views"], found["points"]) == (2, 40)  # the third came after the stretch
     assert found["points_per_second"] == 400.0
     assert found["ratio"] == 0.5
@@ -50,7 +50,7 @@ def test_figures_follow_from_what_the_processes_wrote_down() -> None:
     }  # fmt: skip
     assert found["cpu_ms_per_point_outside_onnx"] == 0.2
     assert found["view_latency_ms"]["p50"] == 20.0
-    assert found["order_latency_ms"]["max"] == 23.0
+    assert found["trigger_latency_ms"]["max"] == 25.0
     assert found["verdict_latency_ms"]["max"] == 30.0
     stages = {name: entry.get("p50") for name, entry in found["stage_ms"].items()}
     assert stages == {
@@ -61,7 +61,7 @@ def test_figures_follow_from_what_the_processes_wrote_down() -> None:
 
 def test_a_view_that_was_never_committed_counts_for_no_rate() -> None:
     stretch = Stretch(0, 100 * MS, {"edge-cam1": 0.0, "station": 0.0, "plc": 0.0}, 800.0)
-    found = figures([stretch], [view(1), view(2)], [commit(1)], {})
+    found = figures([stretch], [view(1), view(2)], [commit(1)], {}, {})
     assert found["points"] == 20
 
 
@@ -71,7 +71,7 @@ def test_the_ratio_is_the_median_of_the_pairs_and_each_is_told() -> None:
                  enumerate((200.0, 400.0, 1000.0))]  # fmt: skip
     views = [view(k, framed_ms=100 * k + 10) for k in range(3)]
     commits = [commit(k, framed_ms=100 * k + 10) for k in range(3)]
-    found = figures(stretches, views, commits, {})
+    found = figures(stretches, views, commits, {}, {})
     assert found["ratios"] == [1.0, 0.5, 0.2]
     assert found["ratio"] == 0.5
 
