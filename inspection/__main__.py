@@ -36,10 +36,10 @@ COMMANDS: dict[str, Command] = {
     "cameras": Command("edge.cameras_command", "list cameras, take a picture, watch a trigger"),
     "doctor": Command("edge.doctor_command", "check all an edge needs, and say what to do"),
     "plc": Command("inspection.testing.plc_command", "simulate a PLC that follows the handshake"),
-    "bench": Command("inspection.testing.bench_command", "how fast a whole line is here"),
     "chaos": Command(
         "inspection.testing.chaos_command", "kill and cut a line at random; count what it lost"
     ),
+    "bench": Command("inspection.testing.bench_command", "measure a whole line on this machine"),
     "ui": Command("ui.command", "show what a station has recorded"),
     "datasets": Command(
         "inspection.training.datasets_command", "check, count, divide, convert labelled pictures"

@@ -215,24 +215,21 @@ def check_frame(frame: Frame, width_px: int, height_px: int, *, whole: bool = Fa
             Reason.IMAGE_WRONG_SIZE,
             f"{width} x {height} pixels, but the plan's view has {width_px} x {height_px}",
         )
-    level, spread = _level_and_spread(frame[::SAMPLED_ROWS])
-    if spread < FLAT_STD:  # all rows are asked only where a few have shown nothing
-        level, spread = _level_and_spread(frame)
-    if spread < FLAT_STD and level < DARK_MEAN:
-        raise ImageError(Reason.IMAGE_TOO_DARK, f"all dark: mean grey level {level:.1f} of 255")
-    if spread < FLAT_STD and level > BRIGHT_MEAN:
-        raise ImageError(Reason.IMAGE_TOO_BRIGHT, f"all white: mean grey level {level:.1f} of 255")
+    if not _has_contrast(frame[::SAMPLED_ROWS]):
+        mean, deviation = cv2.meanStdDev(frame.reshape(height, width, -1))
+        level, spread = float(mean.mean()), float(deviation.max())
+        if spread < FLAT_STD and level < DARK_MEAN:
+            text = f"all dark: mean grey level {level:.1f} of 255"
+            raise ImageError(Reason.IMAGE_TOO_DARK, text)
+        if spread < FLAT_STD and level > BRIGHT_MEAN:
+            text = f"all white: mean grey level {level:.1f} of 255"
+            raise ImageError(Reason.IMAGE_TOO_BRIGHT, text)
     if whole and (cut := _rows_cut(frame)) > CUT_SHARE * height:
         raise ImageError(
             Reason.IMAGE_UNREADABLE,
             f"the last {cut} of {height} rows hold one value: the transfer broke off; check cable,"
             " packet size and load",
         )
-
-
-def _level_and_spread(frame: Frame) -> tuple[float, float]:
-    mean, deviation = cv2.meanStdDev(frame.reshape(*frame.shape[:2], -1))
-    return float(mean.mean()), float(deviation.max())
 
 
 def _rows_cut(frame: Frame) -> int:
@@ -243,6 +240,13 @@ def _rows_cut(frame: Frame) -> int:
         return 0
     same = (frame == value).reshape(len(frame), -1).all(axis=1)
     return int(np.argmin(same[::-1])) if not same.all() else len(frame)
+
+
+def _has_contrast(rows: Frame) -> bool:
+    """Whether these rows, one of `SAMPLED_ROWS`, are reason enough to say that the whole frame is
+    not flat: the variance of all is never below a part's own times its share of all."""
+    _, deviation = cv2.meanStdDev(rows if rows.ndim == 3 else rows[:, :, np.newaxis])
+    return float(deviation.max()) ** 2 / SAMPLED_ROWS >= FLAT_STD**2
 
 
 def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:

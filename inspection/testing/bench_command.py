@@ -1,80 +1,63 @@
-"""``inspection bench line``: what a whole line does on this machine, trigger to committed verdict.
-
-Everything is the real thing but the exposure: pictures of five megapixels, drawn beforehand, lie in
-shared memory. ``docs/benchmark.md`` says what is measured and what is not.
-"""
+"""``inspection bench line``: how fast a whole line is on this machine, trigger to verdict."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import tempfile
 from pathlib import Path
 
-import msgspec
-
 from inspection.errors import ConfigurationError
-from inspection.package import bundled_package, open_package
-from inspection.testing import bench_line
-from inspection.testing.bench_numbers import report
+from inspection.package import bundled_package
+from inspection.testing.bench_line import PER_VIEW, Options, bench
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
-    line = actions.add_parser("line", help="station, two edges and a PLC, as fast as they can")
+    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    line = what.add_parser("line", help="station, two edges and a PLC; see docs/benchmark.md")
     add = line.add_argument
-    add("--seconds", type=float, default=10.0, metavar="S", help="of each measurement (10)")
-    add("--rate", type=float, metavar="R", help="points per second; flat out without it")
+    add("--seconds", type=float, default=10.0, help="of the line in each pair (10)")
+    add("--rate", type=float, default=0.0, help="points a second; flat out without it")
     add("--burst", type=int, default=1, metavar="B", help="views triggered at once (1)")
-    add(
-        "--pairs", type=int, default=1, metavar="N", help="measurements of line and bare engine (1)"
-    )
-    add(
-        "--sync-delay-ms",
-        type=float,
-        default=0.0,
-        metavar="D",
-        help="added to every disk sync of every process (0; needs a C compiler)",
-    )
-    add("--model", type=Path, metavar="PACKAGE", help="a model package; by default the bundled one")
-    add("--json", type=Path, metavar="FILE", help="write the figures, too")
-    add("--keep", type=Path, metavar="DIR", help="work there, and leave it there")
+    add("--pairs", type=int, metavar="N", help="line and bare inference in turn (5, at a rate 1)")
+    add("--sync-delay-ms", type=float, default=0.0, metavar="D", help="added to every disk sync")
+    add("--json", type=Path, metavar="FILE", help="write the result there as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    _check(arguments)
-    package = open_package(arguments.model or bundled_package())
-    measured = bench_line.measure(
-        package.path,
-        bench_line.Load(
-            seconds=arguments.seconds,
-            rate=arguments.rate,
-            burst=arguments.burst,
-            pairs=arguments.pairs,
-            sync_delay_ms=arguments.sync_delay_ms,
-        ),
-        keep=arguments.keep,
-    )
-    print(report(measured))
+    options = asked(arguments)
+    with tempfile.TemporaryDirectory(prefix="inspection-bench-") as name:
+        found = bench(Path(name), options)
+    text = json.dumps(found)
+    print(text, flush=True)
     if arguments.json is not None:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)) + b"\n")
-    return 0 if not measured["lost"] and not measured["duplicated"] else 1
+        arguments.json.write_text(text + "\n", "utf-8")
+    return int(bool(found["lost"] or found["duplicated"]))
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    if not 1 <= arguments.seconds <= 3600:
-        raise ConfigurationError(f"--seconds {arguments.seconds:g}: must be 1 to 3600")
-    if arguments.rate is not None and not 1 <= arguments.rate <= 100_000:
-        raise ConfigurationError(f"--rate {arguments.rate:g}: must be 1 to 100000 points a second")
-    if not 1 <= arguments.burst <= bench_line.VIEWS:
-        raise ConfigurationError(
-            f"--burst {arguments.burst}: must be 1 to {bench_line.VIEWS} views"
-        )
-    if arguments.burst > 1 and arguments.rate is None:
-        raise ConfigurationError("--burst: flat out every view is ordered at once; name a --rate")
-    if not 1 <= arguments.pairs <= 100:
-        raise ConfigurationError(f"--pairs {arguments.pairs}: must be 1 to 100")
-    if not 0 <= arguments.sync_delay_ms <= 1000:
-        raise ConfigurationError(f"--sync-delay-ms {arguments.sync_delay_ms:g}: must be 0 to 1000")
-    if arguments.keep is not None and arguments.keep.exists():
-        raise ConfigurationError(f"--keep {arguments.keep}: is there already: name a new folder")
-    if arguments.json is not None and not arguments.json.resolve().parent.is_dir():
+def asked(arguments: argparse.Namespace) -> Options:
+    """What the arguments mean. Raises `ConfigurationError` where they mean nothing."""
+    pairs = arguments.pairs
+    if pairs is None:
+        pairs = 1 if arguments.rate else 5
+    for name, value, least, most in (
+        ("--seconds", arguments.seconds, 1, 86_400),
+        ("--rate", arguments.rate or PER_VIEW, PER_VIEW / 60, 1e6),
+        ("--burst", arguments.burst, 1, 64),
+        ("--pairs", pairs, 1, 1000),
+        ("--sync-delay-ms", arguments.sync_delay_ms, 0, 1000),
+    ):
+        if not least <= value <= most:
+            raise ConfigurationError(f"{name} {value}: must be {least:g} to {most:g}")
+    if arguments.burst > 1 and not arguments.rate:
+        raise ConfigurationError("--burst needs --rate: flat out all views are due at once")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
         raise ConfigurationError(f"--json {arguments.json}: there is no such folder")
+    return Options(
+        package=bundled_package(),
+        seconds=arguments.seconds,
+        rate=arguments.rate,
+        burst=arguments.burst,
+        pairs=pairs,
+        sync_delay_ms=arguments.sync_delay_ms,
+    )

@@ -472,3 +472,27 @@ def test_a_jpeg_whose_lost_end_was_replaced_by_an_end_marker_is_refused(share: f
     imaging.decode(data)
     with pytest.raises(ImageError, match="damaged"):
         imaging.decode(data[: int(len(data) * share)] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("row", range(0, 40, 7))
+def test_contrast_is_found_in_whatever_rows_it_lies(row: int) -> None:
+    """Only some rows are looked at first; where those say nothing, all of them decide."""
+    dark = np.zeros((40, 64, 3), np.uint8)
+    check_frame(replaced(dark, row), 64, 40)
+    with pytest.raises(ImageError) as caught:
+        check_frame(dark, 64, 40)
+    assert caught.value.reason is Reason.IMAGE_TOO_DARK
+
+
+def test_a_speck_in_a_row_that_is_looked_at_first_does_not_make_a_covered_lens_a_picture() -> None:
+    dark = np.zeros((2048, 64, 3), np.uint8)
+    dark[16, :8] = 20
+    with pytest.raises(ImageError):
+        check_frame(dark, 64, 2048)
+
+
+def replaced(frame: Frame, row: int) -> Frame:
+    """The frame with a row of stripes."""
+    striped = frame.copy()
+    striped[row, ::2] = 200
+    return striped
