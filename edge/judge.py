@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType, structs
 
 from edge.evidence_spool import EvidenceSpool
 from inspection import imaging, runtimes
+from inspection.alignment import Pose, locate
 from inspection.errors import ImageError, OutboxError, PackageError
 from inspection.imaging import Frame
 from inspection.log import get_logger
@@ -27,6 +28,8 @@ from inspection.messages import (
     Order,
     PointTask,
     Reason,
+    Region,
+    Stance,
     Verdict,
 )
 from inspection.policy import judge, valid_ood, valid_scores
@@ -104,23 +107,55 @@ class Judge:
         self._spool = spool
         self._batch = batch
         self._between = between
+        self.stance: Stance | UnsetType = UNSET
+        """How the part lay in the picture judged last, where that was measured."""
 
     def points(self, order: Order, image: Frame) -> tuple[Inspected | Missed, ...]:
         """What is said of each point of the order, in the order's sequence."""
+        self.stance = UNSET
+        said: dict[str, Inspected | Missed] = {}
         try:
             imaging.check_frame(image, order.width_px, order.height_px)
+            tasks_in_place, said = self._aligned(order, image)
         except ImageError as error:
             sha256 = self._keep(image)
             return tuple(
-                Missed(point=task.point, reason=error.reason, detail=str(error), evidence=sha256)
+                Missed(
+                    point=task.point, reason=error.reason, detail=str(error)[:500], evidence=sha256
+                )
                 for task in order.points
             )
-        said: dict[str, Inspected | Missed] = {}
-        for name in dict.fromkeys(task.model for task in order.points):
-            tasks = [task for task in order.points if task.model == name]
+        for name in dict.fromkeys(task.model for task in tasks_in_place):
+            tasks = [task for task in tasks_in_place if task.model == name]
             for entry in self._one_model(order, name, tasks, image):
                 said[entry.point] = entry
         return tuple(said[task.point] for task in order.points)
+
+    def _aligned(
+        self, order: Order, image: Frame
+    ) -> tuple[list[PointTask], dict[str, Inspected | Missed]]:
+        """The points with their regions where the part lies, and those that the picture does not
+        show any more. Raises `ImageError` (MISALIGNED) where the part is not in place."""
+        if order.alignment is UNSET:
+            return list(order.points), {}
+        pose = locate(image, order.alignment)
+        self.stance = pose.stance
+        moved = [structs.replace(task, region=pose.moved(task.region)) for task in order.points]
+        height, width = image.shape[:2]
+        outside = [task for task in moved if not _inside(task.region, width, height)]
+        if not outside:
+            return moved, {}
+        sha256 = self._keep(image)
+        said: dict[str, Inspected | Missed] = {
+            task.point: Missed(
+                point=task.point,
+                reason=Reason.MISALIGNED,
+                detail=f"the part lies so that the point is out of the picture: {_place(pose)}",
+                evidence=sha256,
+            )
+            for task in outside
+        }
+        return [task for task in moved if task.point not in said], said
 
     def _one_model(
         self, order: Order, name: str, tasks: Sequence[PointTask], image: Frame
@@ -183,6 +218,24 @@ class Judge:
         except (ImageError, OutboxError, OSError) as error:
             get_logger().error("evidence not kept", fault=str(error))
             return None
+
+
+def _inside(region: Region, width: int, height: int) -> bool:
+    """Whether `imaging.crop` finds every pixel of the region itself in the picture."""
+    return (
+        region.left_px >= -0.5
+        and region.top_px >= -0.5
+        and region.left_px + region.width_px < width + 0.5
+        and region.top_px + region.height_px < height + 0.5
+    )
+
+
+def _place(pose: Pose) -> str:
+    stance = pose.stance
+    return (
+        f"shifted by {stance.shift_x_px:.1f}, {stance.shift_y_px:.1f} px, turned by"
+        f" {stance.turn_deg:.2f} degrees, scale {stance.scale:.3f}"
+    )
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

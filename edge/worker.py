@@ -13,7 +13,7 @@ from itertools import islice
 
 import msgspec
 import zmq
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from edge.cameras import Camera, Shot, open_camera
 from edge.config import CameraFile, EdgeConfig
@@ -42,6 +42,7 @@ from inspection.messages import (
     Order,
     OrderRef,
     Reason,
+    Stance,
     ViewResult,
 )
 
@@ -210,6 +211,7 @@ class Worker:
         begun = time.perf_counter()
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
+        stance: Stance | UnsetType = UNSET
         try:
             if self._clock.monotonic_ns() >= expires_ns:
                 points = tuple(
@@ -222,6 +224,7 @@ class Worker:
                     FrameTaken(run=order.run, view=order.view, attempt=order.attempt, frame=frame)
                 )
                 points = self._judge.points(order, shot.image)
+                stance = self._judge.stance
         except CameraError as error:
             points = tuple(missed(order.points, Reason.NO_IMAGE, str(error)))
         except ImageError as error:
@@ -232,7 +235,7 @@ class Worker:
             # A fault of ours must not stop the line: the points say what happened to them.
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
-        self._outbox.append([self._record(order, frame, captured_ns, points)])
+        self._outbox.append([self._record(order, frame, captured_ns, points, stance)])
         self._current = None
         self._log.info(
             "view judged",
@@ -252,6 +255,7 @@ class Worker:
         frame: str,
         captured_ns: int,
         points: tuple[Inspected | Missed, ...],
+        stance: Stance | UnsetType = UNSET,
     ) -> bytes:
         result = ViewResult(
             run=order.run,
@@ -264,6 +268,7 @@ class Worker:
             frame=frame,
             captured_ns=captured_ns,
             points=points,
+            stance=stance,
         )
         try:
             return wire.RECORD.encode(result)

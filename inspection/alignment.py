@@ -28,11 +28,10 @@ from inspection import imaging
 from inspection.errors import ImageError
 from inspection.imaging import Frame
 from inspection.messages import Alignment, Mark, Reason, Region, Stance
+from inspection.taught import OVERVIEW, corner, overview_size
 
 MARK_PX = 144
 """Side of a mark's picture as `cut` makes it."""
-OVERVIEW = 16
-"""Pixels of a picture for one of its overview, across and down."""
 COARSE, FINE = 8, 2
 """Reductions at which a mark is sought and then found."""
 
@@ -123,11 +122,6 @@ class Pose:
 # --------------------------------------------------------------------------------- taught pictures
 
 
-def corner(x_px: float, y_px: float, width: int, height: int) -> tuple[int, int]:
-    """Left and top of a mark's picture of that size in the reference picture."""
-    return math.floor(x_px - width / 2 + 0.5), math.floor(y_px - height / 2 + 0.5)
-
-
 def green(frame: Frame) -> Grey:
     """The one channel alignment looks at; a view, no copy."""
     if frame.ndim == 2:
@@ -152,7 +146,7 @@ def overview(frame: Frame) -> Grey:
     height, width = frame.shape[:2]
     if min(height, width) < OVERVIEW:
         raise ValueError(f"a picture of {width} x {height} px is too small to be aligned")
-    size = width // OVERVIEW, height // OVERVIEW
+    size = overview_size(width, height)
     whole = green(frame)[: size[1] * OVERVIEW, : size[0] * OVERVIEW]
     one, two = (
         cv2.resize(np.ascontiguousarray(whole[at::8, at::8]), size, interpolation=cv2.INTER_AREA)
@@ -191,14 +185,18 @@ class _Prepared(NamedTuple):
 @functools.lru_cache(maxsize=512)
 def _prepared(alignment: Alignment) -> _Prepared:
     """Once for each view of a plan, not for each of its pictures."""
-    return _Prepared(
-        tuple(_sought(mark) for mark in alignment.marks), _reference(alignment.overview)
-    )
+    try:
+        marks = tuple(_sought(mark) for mark in alignment.marks)
+        return _Prepared(marks, _reference(alignment.overview))
+    except ImageError as error:
+        raise _misaligned(f"a picture of the plan's view is no picture: {error}") from None
 
 
 def _sought(mark: Mark) -> _Sought:
     picture = green(imaging.decode(mark.picture))
     height, width = picture.shape
+    if min(height, width) < MARK_PX // 3:
+        raise _misaligned(f"the picture of mark {mark.id} has {width} x {height} px only")
     left, top = corner(mark.x_px, mark.y_px, width, height)
     return _Sought(mark, left, top, _reduced(picture, COARSE), _reduced(picture, FINE))
 
@@ -237,6 +235,8 @@ def locate(frame: Frame, alignment: Alignment) -> Pose:
     cannot be told, or is more than a part may move."""
     ready = _prepared(alignment)
     height, width = frame.shape[:2]
+    if ready.overview.detail.shape != overview_size(width, height)[::-1]:
+        raise _misaligned("the plan's view was taught from a picture of another size")
     centre = complex(width / 2, height / 2)
     found = [_candidates(frame, sought, centre) for sought in ready.marks]
     poses = sorted(_poses(ready.marks, found, centre), key=lambda each: -each[0])[:HYPOTHESES]
@@ -247,8 +247,6 @@ def locate(frame: Frame, alignment: Alignment) -> Pose:
             f" {MOST_SCALE:.0%}"
         )
     view = overview(frame)
-    if view.shape != ready.overview.detail.shape:
-        raise _misaligned("the taught overview belongs to a picture of another size")
     first: ImageError | None = None
     for _, pose in poses:
         try:

@@ -227,12 +227,12 @@ class ModelState(Struct, frozen=True, kw_only=True):
 
 class Mark(Struct, frozen=True, kw_only=True):
     """A datum mark: where it lies in the reference picture and what it looks like there, a grey
-    PNG cut from it around that place (`inspection.alignment.corner`)."""
+    PNG cut from it around that place (`inspection.taught.corner`)."""
 
     id: Id
     x_px: Annotated[float, Meta(ge=0, le=1_000_000)]
     y_px: Annotated[float, Meta(ge=0, le=1_000_000)]
-    picture: Annotated[bytes, Meta(min_length=1, max_length=128 * 1024)]
+    picture: Annotated[bytes, Meta(max_length=128 * 1024)]
 
 
 class Alignment(Struct, frozen=True, kw_only=True):
@@ -240,7 +240,7 @@ class Alignment(Struct, frozen=True, kw_only=True):
     picture much reduced (grey PNG, `inspection.alignment.overview`)."""
 
     marks: Annotated[tuple[Mark, ...], Meta(min_length=2, max_length=16)]
-    overview: Annotated[bytes, Meta(min_length=1, max_length=128 * 1024)]
+    overview: Annotated[bytes, Meta(max_length=128 * 1024)]
 
 
 class Stance(Struct, frozen=True, kw_only=True):

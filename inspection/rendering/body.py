@@ -228,9 +228,7 @@ class Stand:
     `patch` shows with a defect in it. ``placed`` says how the body stands; without it, it stands
     about as planned, as bodies do."""
 
-    def __init__(
-        self, view: str, seed: int, stance: int, *, placed: Placed | None = None
-    ) -> None:
+    def __init__(self, view: str, seed: int, stance: int, *, placed: Placed | None = None) -> None:
         if view not in points():
             raise ValueError(f"{view!r} is no view of the body: v01 to {view_name(VIEWS)}")
         number = int(view[1:])
