@@ -4,7 +4,9 @@ Either from two marks whose distance is known, or from a flat target (a chessboa
 circles) that lies where the part's surface lies. The lens is described by the radial terms of
 Brown's model (1966) about the picture's centre,
 
-    seen - centre = (true - centre) * (1 + k1 r^2 + k2 r^4),   r = |true - centre| / (longer side / 2),
+    seen - centre = (true - centre) * (1 + k1 r^2 + k2 r^4),
+
+where r is the distance of the true place from the centre over half of the picture's longer side,
 
 fitted together with the homography of the target to the corners found in one picture. It needs no
 focal length, which one picture of a flat target cannot tell.
