@@ -54,6 +54,8 @@ MAX_MM = 1_000_000
 DEADLINE_MS = (100, 600_000)
 MARKS = (2, 16)
 """Least and most taught datums of a view."""
+MAX_TAUGHT_BYTES = 512 * 1024
+"""Of one view: they travel with each of its orders."""
 INTERVAL_MINUTES = (1, 7 * 24 * 60)
 MAX_VERSION, MAX_TEXT, MAX_COLUMN = 64, 500, 64
 
@@ -122,6 +124,11 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
             raise ValueError("has an overview, but some of its datums have no picture")
         if not MARKS[0] <= len(taught) <= MARKS[1]:
             raise ValueError(f"has {len(taught)} datums, {MARKS[0]} to {MARKS[1]} are needed")
+        if (total := len(self.overview) + sum(map(len, taught))) > MAX_TAUGHT_BYTES:
+            raise ValueError(
+                f"has {total} bytes of pictures, {MAX_TAUGHT_BYTES} are possible: make them smaller"
+                " or fewer"
+            )
         return Alignment(
             marks=tuple(
                 Mark(id=datum.id, x_px=datum.x_px, y_px=datum.y_px, picture=picture)
