@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import alignment
 import c_client_shift
 import circuit_boards
 import full_shift
@@ -23,7 +24,15 @@ import power_cuts
 import promise_holds
 import rendered_welds
 
-PROOFS = (power_cuts, fuzz, full_shift, c_client_shift, rendered_welds, promise_holds)
+PROOFS = (
+    power_cuts,
+    fuzz,
+    full_shift,
+    c_client_shift,
+    rendered_welds,
+    promise_holds,
+    alignment,
+)
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 
 HARM = ("lost", "duplicated", "reordered", "false_ok", "crashed")
