@@ -137,7 +137,9 @@ def shown(view: str, seed: int, defects: int) -> tuple[Frame, dict[str, str], Ma
 def displaced(picture: Frame, pose: Sequence[float]) -> tuple[Frame, Matrix]:
     height, width = picture.shape[:2]
     right, down, degrees, scale = pose
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, scale)
+    matrix = np.asarray(
+        cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, scale), np.float64
+    )
     matrix[:, 2] = matrix[:, 2] + (right, down)
     if tuple(pose) == UNDISPLACED:
         return picture, matrix
