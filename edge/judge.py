@@ -13,13 +13,14 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from edge.darkroom import Darkroom
 from edge.inference import Inference
 from edge.models import HANG_S, Models
 from edge.shadow import Shadow
 from inspection import imaging, quality, runtimes
+from inspection.alignment import Pose, locate
 from inspection.drawing import Drawing, margin
 from inspection.errors import ImageError, ModelHung, PackageError
 from inspection.imaging import Frame
@@ -31,6 +32,8 @@ from inspection.messages import (
     PointTask,
     QualityLimits,
     Reason,
+    Region,
+    Stance,
     Verdict,
 )
 from inspection.policy import judge, valid_ood, valid_scores
@@ -83,6 +86,8 @@ class Look:
     refused: Sequence[Refused] = ()
     said: Sequence[Inspected | Missed] = ()
     """Of points that no picture helps."""
+    stance: Stance | UnsetType = UNSET
+    """How the part lies in the picture, where that was measured."""
 
 
 class Judge:
@@ -142,14 +147,15 @@ class Judge:
         try:
             gated = any(task.quality is not UNSET for task in order.points)
             imaging.check_frame(image, order.width_px, order.height_px, whole=gated)
+            placed, refused, stance = self._aligned(order, image)
         except ImageError as error:
             return Look(refused=[Refused(t, error.reason, str(error), image) for t in order.points])
         self._laps.lap("align")
         said: list[Inspected | Missed] = []
         batches: list[Batch] = []
         kept = 0
-        for name in dict.fromkeys(task.model for task in order.points):
-            tasks = [task for task in order.points if task.model == name]
+        for name in dict.fromkeys(task.model for task in placed):
+            tasks = [task for task in placed if task.model == name]
             model, fault = self._models.get(name, order.models.get(name))
             if model is None:
                 said += missed(tasks, Reason.MODEL_UNAVAILABLE, fault)
@@ -166,9 +172,8 @@ class Judge:
             why = {task.point: refusal for batch in batches for task in batch.tasks}
         self._laps.lap("gate")
         if not why:
-            return Look(batches, (), said)
+            return Look(batches, refused, said, stance)
         passed: list[Batch] = []
-        refused: list[Refused] = []
         for batch in batches:
             stays = [task.point not in why for task in batch.tasks]
             if all(stays):
@@ -181,7 +186,27 @@ class Judge:
             if any(stays):
                 tasks = [task for task in batch.tasks if task.point not in why]
                 passed.append(Batch(batch.model, tasks, image, crops[np.array(stays)]))
-        return Look(passed, refused, said)
+        return Look(passed, refused, said, stance)
+
+    def _aligned(
+        self, order: Order, image: Frame
+    ) -> tuple[list[PointTask], list[Refused], Stance | UnsetType]:
+        """The points with their regions where the part lies, those that the picture does not show
+        any more, and how the part lies. Raises `ImageError` (MISALIGNED) where it is not in place.
+        """
+        if order.alignment is UNSET:
+            return list(order.points), [], UNSET
+        pose = locate(image, order.alignment)
+        moved = [structs.replace(task, region=pose.moved(task.region)) for task in order.points]
+        height, width = image.shape[:2]
+        why = f"the part lies so that the point is out of the picture: {_place(pose)}"
+        inside, outside = [], []
+        for task in moved:
+            if _inside(task.region, width, height):
+                inside.append(task)
+            else:
+                outside.append(Refused(task, Reason.MISALIGNED, why, image))
+        return inside, outside, pose.stance
 
     def _gate(self, batches: Sequence[Batch]) -> dict[str, quality.Refusal]:
         """The points that cannot be judged, and why. All points of the view are measured together,
@@ -338,6 +363,24 @@ class Judge:
             return UNSET
         grey = np.rint(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
         return self._darkroom.keep(grey)
+
+
+def _inside(region: Region, width: int, height: int) -> bool:
+    """Whether `imaging.crop` finds every pixel of the region itself in the picture."""
+    return (
+        region.left_px >= -0.5
+        and region.top_px >= -0.5
+        and region.left_px + region.width_px < width + 0.5
+        and region.top_px + region.height_px < height + 0.5
+    )
+
+
+def _place(pose: Pose) -> str:
+    stance = pose.stance
+    return (
+        f"shifted by {stance.shift_x_px:.1f}, {stance.shift_y_px:.1f} px, turned by"
+        f" {stance.turn_deg:.2f} degrees, scale {stance.scale:.3f}"
+    )
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -55,6 +55,7 @@ from inspection.messages import (
     OrderRef,
     Reason,
     SecondShot,
+    Stance,
     ViewResult,
 )
 from inspection.timing import ENGINE, Laps, TimesFile, ViewTimes
@@ -319,6 +320,7 @@ class Worker:
         frame, captured_ns = "", self._clock.wall_ns()
         points: tuple[Inspected | Missed, ...]
         second_shot: SecondShot | UnsetType = UNSET
+        stance: Stance | UnsetType = UNSET
         try:
             if self._clock.monotonic_ns() >= expires_ns:
                 points = tuple(
@@ -332,6 +334,7 @@ class Worker:
                 )
                 remaining_ns = expires_ns - self._clock.monotonic_ns()
                 points = self._judge.decide(order, looks, remaining_ns / 1e9)
+                stance = looks[-1].stance
         except CameraError as error:
             points = tuple(missed(order.points, Reason.NO_IMAGE, str(error)))
         except ImageError as error:
@@ -342,7 +345,7 @@ class Worker:
             # A fault of ours must not stop the line: the points say what happened to them.
             self._log.exception("judging failed", run=order.run, view=order.view)
             points = tuple(missed(order.points, Reason.EDGE_FAILED, f"judging failed: {error!r}"))
-        record = self._record(order, frame, captured_ns, points, second_shot)
+        record = self._record(order, frame, captured_ns, points, second_shot, stance)
         self._laps.lap("policy")
         self._syncing[self._current] = self._view_times(order, engine_ns)
         self._outbox_thread.put(self._current, record)
@@ -390,6 +393,7 @@ class Worker:
         captured_ns: int,
         points: tuple[Inspected | Missed, ...],
         second_shot: SecondShot | UnsetType = UNSET,
+        stance: Stance | UnsetType = UNSET,
     ) -> bytes:
         result = ViewResult(
             run=order.run,
@@ -403,6 +407,7 @@ class Worker:
             captured_ns=captured_ns,
             points=points,
             second_shot=second_shot,
+            stance=stance,
         )
         try:
             return wire.RECORD.encode(result)

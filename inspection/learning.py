@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import UNSET
+
 from inspection import imaging, quality
+from inspection.alignment import locate
 from inspection.errors import ConfigurationError, ImageError, PlanError, Problem
 from inspection.imaging import Frame
 from inspection.limits import read_limits, write_limits
-from inspection.messages import Id, QualityLimits
+from inspection.messages import Id, QualityLimits, Region
 from inspection.plan import Plan, View
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -52,8 +55,9 @@ def learn_limits(
             learnt[view.id] = {p.id: kept[p.id] for p in points if p.id in kept}
             continue
         frames = _usable(view, pictures[view.id], problems)
+        regions = {point.id: point.region for point in points}
         try:
-            limits = quality.learn(frames, {point.id: point.region for point in points})
+            limits = quality.learn(frames, regions, _places(view, regions))
         except ValueError:
             continue  # each of its pictures is among the problems
         learnt[view.id] = limits
@@ -68,7 +72,24 @@ def _usable(view: View, files: Sequence[Path], problems: list[Problem]) -> Itera
         try:
             frame = imaging.decode(file.read_bytes())
             imaging.check_frame(frame, view.width_px, view.height_px, whole=True)
+            if view.alignment is not UNSET:
+                locate(frame, view.alignment)
         except (ImageError, OSError) as error:
             problems.append(Problem(str(file), None, "", str(error)))
             continue
         yield frame
+
+
+def _places(
+    view: View, regions: Mapping[Id, Region]
+) -> Callable[[Frame], Mapping[Id, Region]] | None:
+    """Where the regions lie in a picture of a view that is aligned."""
+    alignment = view.alignment
+    if alignment is UNSET:
+        return None
+
+    def places(frame: Frame) -> Mapping[Id, Region]:
+        pose = locate(frame, alignment)
+        return {point: pose.moved(region) for point, region in regions.items()}
+
+    return places

@@ -91,6 +91,7 @@ class Reason(enum.IntEnum):
     IMAGE_WRONG_SIZE = 202
     IMAGE_TOO_DARK = 203
     IMAGE_TOO_BRIGHT = 204
+    MISALIGNED = 205
     OUT_OF_FOCUS = 206
     GLARE = 207
     WRONG_CONTENT = 208
@@ -255,6 +256,38 @@ class QualityLimits(Struct, frozen=True, kw_only=True):
     content_max: Score
 
 
+class Mark(Struct, frozen=True, kw_only=True):
+    """A datum mark: where it lies in the reference picture and what it looks like there, a grey
+    PNG cut from it around that place (`inspection.taught.corner`)."""
+
+    id: Id
+    x_px: Annotated[float, Meta(ge=0, le=1_000_000)]
+    y_px: Annotated[float, Meta(ge=0, le=1_000_000)]
+    picture: Annotated[bytes, Meta(max_length=128 * 1024)]
+
+
+class Alignment(Struct, frozen=True, kw_only=True):
+    """How to find where the part lies in a picture of a view: its marks, and the whole reference
+    picture much reduced (grey PNG, `inspection.alignment.overview`)."""
+
+    marks: Annotated[tuple[Mark, ...], Meta(min_length=2, max_length=16)]
+    overview: Annotated[bytes, Meta(max_length=128 * 1024)]
+
+
+class Stance(Struct, frozen=True, kw_only=True):
+    """How a part lay in a picture, against the reference picture: moved by so many pixels at the
+    picture's centre, turned clockwise and enlarged about it. ``residual_px`` is the largest
+    distance left at a mark or, by what the rest of the picture says, at a corner; ``likeness`` to
+    the reference picture is 1 where they are equal."""
+
+    shift_x_px: float
+    shift_y_px: float
+    turn_deg: float
+    scale: float
+    residual_px: Annotated[float, Meta(ge=0)]
+    likeness: Annotated[float, Meta(ge=-1, le=1)]
+
+
 class PointTask(Struct, frozen=True, kw_only=True):
     """One point an order asks for."""
 
@@ -335,6 +368,8 @@ class Order(Message, frozen=True):
     models: dict[Id, ModelRef]
     tone_map: ToneMap | UnsetType = UNSET
     """The only tone map whose pictures count; unset for a camera of 8 bits."""
+    alignment: Alignment | UnsetType = UNSET
+    """Unset where the plan's view has no taught marks: then each region is looked at as planned."""
 
 
 class FrameTaken(Message, frozen=True):
@@ -428,6 +463,8 @@ class ViewResult(Message, frozen=True):
         tuple[Inspected | Missed, ...], Meta(min_length=1, max_length=MAX_POINTS_PER_VIEW)
     ]
     second_shot: SecondShot | UnsetType = UNSET
+    stance: Stance | UnsetType = UNSET
+    """Where the regions were moved to; unset where none was measured."""
 
 
 class Gap(Message, frozen=True):

@@ -39,7 +39,9 @@ from inspection.limits import read_limits
 from inspection.messages import (
     ID_PATTERN,
     MAX_POINTS_PER_VIEW,
+    Alignment,
     Id,
+    Mark,
     QualityLimits,
     Region,
     Severity,
@@ -47,16 +49,23 @@ from inspection.messages import (
     Text,
     ToneMap,
 )
+from inspection.taught import MARK_PX, MAX_BYTES, corner, overview_size, size_of
 
 MAX_PX = 1_000_000
 MAX_MM = 1_000_000
 DEADLINE_MS = (100, 600_000)
+MARKS = (2, 16)
+"""Least and most taught datums of a view."""
+MAX_TAUGHT_BYTES = 512 * 1024
+"""Of one view: they travel with each of its orders."""
 INTERVAL_MINUTES = (1, 7 * 24 * 60)
 MAX_VERSION, MAX_TEXT, MAX_COLUMN = 64, 500, 64
 
 Version = Annotated[str, Meta(min_length=1, max_length=MAX_VERSION)]
 Pixels = Annotated[int, Meta(ge=1, le=MAX_PX)]
 PixelPosition = Annotated[float, Meta(ge=0, le=MAX_PX)]
+MmPerPixel = Annotated[float, Meta(gt=0, le=1000)]
+Coefficient = Annotated[float, Meta(ge=-10, le=10)]
 Millimetres = Annotated[float, Meta(ge=-MAX_MM, le=MAX_MM)]
 DeadlineMs = Annotated[int, Meta(ge=DEADLINE_MS[0], le=DEADLINE_MS[1])]
 
@@ -76,15 +85,18 @@ class Unresolved(enum.StrEnum):
 
 
 class Datum(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mark of the part that is easy to find, where it lies in the reference image."""
+    """A mark of the part that is easy to find, where it lies in the reference image; ``picture`` is
+    what it looks like there, the bytes of a grey PNG."""
 
     id: Id
     x_px: PixelPosition
     y_px: PixelPosition
+    picture: Annotated[bytes, Meta(max_length=MAX_BYTES)] | UnsetType = UNSET
 
 
 class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One photograph. ``reference`` is a path relative to the plan's TOML file."""
+    """One photograph. ``reference`` is a path relative to the plan's TOML file; ``overview`` the
+    whole reference image much reduced, the bytes of a grey PNG."""
 
     id: Id
     camera: Id
@@ -95,6 +107,37 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Of a camera of more than 8 bits; a picture from another one, or from none, is refused."""
     reference: str | None = None
     datums: tuple[Datum, ...] = ()
+    overview: Annotated[bytes, Meta(max_length=MAX_BYTES)] | None = None
+    mm_per_px: MmPerPixel | None = None
+    distortion: tuple[Coefficient, Coefficient] | None = None
+    """Radial, as OpenCV writes it: k1 and k2, of distances from the picture's centre divided by
+    half of its longer side."""
+
+    @property
+    def alignment(self) -> Alignment | UnsetType:
+        """What an edge needs to find the part; UNSET where the view was not taught. `ValueError`
+        where it was in part only: nothing could be found by that."""
+        taught = [datum.picture for datum in self.datums if datum.picture is not UNSET]
+        if self.overview is None and not taught:
+            return UNSET
+        if self.overview is None:
+            raise ValueError("has pictures of its datums, but no overview")
+        if len(taught) < len(self.datums):
+            raise ValueError("has an overview, but some of its datums have no picture")
+        if not MARKS[0] <= len(taught) <= MARKS[1]:
+            raise ValueError(f"has {len(taught)} datums, {MARKS[0]} to {MARKS[1]} are needed")
+        if (total := len(self.overview) + sum(map(len, taught))) > MAX_TAUGHT_BYTES:
+            raise ValueError(
+                f"has {total} bytes of pictures, {MAX_TAUGHT_BYTES} are possible: make them smaller"
+                " or fewer"
+            )
+        return Alignment(
+            marks=tuple(
+                Mark(id=datum.id, x_px=datum.x_px, y_px=datum.y_px, picture=picture)
+                for datum, picture in zip(self.datums, taught, strict=True)
+            ),
+            overview=self.overview,
+        )
 
 
 class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -232,6 +275,11 @@ def decode_plan(data: bytes) -> Plan:
     ids = {point.id for point in plan.points}
     if len(views) < len(plan.views) or len(ids) < len(plan.points):
         raise PlanError(f"plan {plan.name}: a view or a point is in it twice")
+    for view in plan.views:
+        try:
+            _ = view.alignment
+        except ValueError as error:
+            raise PlanError(f"plan {plan.name}: view {view.id} {error}") from None
     for point in plan.points:
         if point.view not in views or point.kind not in plan.kinds:
             raise PlanError(f"plan {plan.name}: point {point.id} has no view or no kind")
@@ -337,6 +385,13 @@ def _list_of(check: Callable[[object], Any], *, empty: bool = True) -> Callable[
     return check_all
 
 
+def _distortion(value: object) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise _Wrong("must be a list of two numbers, k1 and k2")
+    one, two = (_number(-10, 10)(entry) for entry in value)
+    return one, two
+
+
 def _defects(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not value:
         raise _Wrong("must be a table of at least one point with the class of its defect")
@@ -387,12 +442,16 @@ _VIEW = {
     "trigger": _Field(_choice(Trigger)),
     "tone_map": _Field(_choice(ToneMap)),
     "reference": _Field(_text(empty=False)),
+    "overview": _Field(_text(empty=False)),
+    "mm_per_px": _Field(_number(0, 1000, above=True)),
+    "distortion": _Field(_distortion),
     "datum": _Field(lambda tables: tables),  # each is read by itself
 }
 _DATUM = {
     "id": _Field(_identifier, required=True),
     "x_px": _Field(_number(0, MAX_PX), required=True),
     "y_px": _Field(_number(0, MAX_PX), required=True),
+    "picture": _Field(_text(empty=False)),
 }
 _POINT = {
     "id": _Field(_identifier, required=True),
@@ -482,7 +541,7 @@ class _Reader:
         self._check_views()
         self._check_defects(challenge)
         if "taught" in plan:
-            self._read_taught(resolve(self._path, plan["taught"]))
+            self._read_limits(resolve(self._path, plan["taught"]))
         if self._problems:
             own = self._toml.file
             raise PlanError(
@@ -584,10 +643,13 @@ class _Reader:
         for place, raw in self._tables(("view",)):
             fields = self._fields(raw, _VIEW, place)
             fields.pop("datum", None)
+            mistakes = len(self._problems)
             datums = self._read_datums(place, raw, fields)
             if "reference" in fields and not resolve(self._path, fields["reference"]).is_file():
                 missing = resolve(self._path, fields["reference"])
                 self._wrong(place, "reference", f"there is no file {missing}")
+            if "overview" in fields:
+                fields["overview"] = self._read_overview(place, fields)
             if "id" not in fields:
                 self._unnamed_view = True
                 continue
@@ -598,6 +660,11 @@ class _Reader:
                 continue
             complete = all(name in fields for name, field in _VIEW.items() if field.required)
             view = View(**fields, datums=datums) if complete else None
+            if view is not None and len(self._problems) == mistakes:
+                try:
+                    _ = view.alignment
+                except ValueError as error:
+                    self._wrong(place, "overview", f"view {view.id!r} {error}")
             self._views[fields["id"]] = place, view
         if "view" not in self._toml.data:
             self._wrong(self._place(), "view", "is missing: a plan needs at least one [[view]]")
@@ -622,9 +689,60 @@ class _Reader:
                 self._wrong(place, "id", f"datum {fields['id']!r} was already given {said}")
                 continue
             places[fields["id"]] = place
-            if len(fields) == len(_DATUM):
-                datums[fields["id"]] = Datum(**fields)
+            picture: bytes | UnsetType = UNSET
+            if "picture" in fields:
+                picture = self._read_mark(place, fields, view) or UNSET
+            if "x_px" in fields and "y_px" in fields:
+                datums[fields["id"]] = Datum(
+                    id=fields["id"], x_px=fields["x_px"], y_px=fields["y_px"], picture=picture
+                )
         return tuple(datums.values())
+
+    def _read_taught(self, place: _Place, field: str, name: str) -> tuple[bytes, int, int] | None:
+        """The bytes of a picture in the plan's folder, its width and height."""
+        path = resolve(self._path, name)
+        try:
+            data = read_bytes(path)
+            return (data, *size_of(data))
+        except ConfigurationError as error:
+            self._wrong(place, field, f"{path}: {error.problems[0].message}")
+        except ValueError as error:
+            self._wrong(place, field, f"{path} {error}")
+        return None
+
+    def _read_overview(self, place: _Place, view: _Fields) -> bytes | None:
+        read = self._read_taught(place, "overview", view["overview"])
+        if read is None or "width_px" not in view or "height_px" not in view:
+            return None
+        wanted = overview_size(view["width_px"], view["height_px"])
+        if read[1:] != wanted:
+            said = f"has {read[1]} x {read[2]} px, that of this view has {wanted[0]} x {wanted[1]}"
+            self._wrong(place, "overview", f"{resolve(self._path, view['overview'])} {said}")
+            return None
+        return read[0]
+
+    def _read_mark(self, place: _Place, datum: _Fields, view: _Fields) -> bytes | None:
+        read = self._read_taught(place, "picture", datum["picture"])
+        if read is None:
+            return None
+        data, width, height = read
+        least, most = MARK_PX
+        if not (least <= width <= most and least <= height <= most):
+            said = f"has {width} x {height} px, {least} to {most} on each side are possible"
+            self._wrong(place, "picture", f"{resolve(self._path, datum['picture'])} {said}")
+            return None
+        if all(name in datum for name in ("x_px", "y_px")):
+            left, top = corner(datum["x_px"], datum["y_px"], width, height)
+            right, bottom = left + width, top + height
+            if (
+                min(left, top) < 0
+                or right > view.get("width_px", MAX_PX)
+                or bottom > view.get("height_px", MAX_PX)
+            ):
+                said = f"of {width} x {height} px around the datum reaches outside the view"
+                self._wrong(place, "picture", f"the picture {said}")
+                return None
+        return data
 
     # ------------------------------------------------------------ points
 
@@ -716,7 +834,7 @@ class _Reader:
                 place = self._place("challenge", "defects")
                 self._wrong(place, point, f"{point!r} is no point of this plan")
 
-    def _read_taught(self, folder: Path) -> None:
+    def _read_limits(self, folder: Path) -> None:
         if not folder.is_dir():
             self._wrong(
                 self._place("plan"), "taught",

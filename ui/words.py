@@ -103,6 +103,11 @@ REASONS: dict[Reason, Said] = {
         "The picture is white and without contrast.",
         "Check for glare and the exposure.",
     ),
+    Reason.MISALIGNED: Said(
+        "part not in place",
+        "The part's marks are not where a part may stand, or the picture shows another view.",
+        "Check that the right part stands in its place and that nothing covers the marks.",
+    ),
     Reason.OUT_OF_FOCUS: Said(
         "picture blurred",
         "The picture is out of focus here, or the part moved while it was taken.",

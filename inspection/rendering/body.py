@@ -83,6 +83,17 @@ class Design(NamedTuple):
     datums: tuple[tuple[float, float], ...]
 
 
+class Placed(NamedTuple):
+    """How a body stands off its planned place: millimetres, and radians about the view's centre."""
+
+    x_mm: float
+    y_mm: float
+    turn: float
+
+
+AS_PLANNED = Placed(0.0, 0.0, 0.0)
+
+
 class Patch(NamedTuple):
     """What replaces a window of a view: uint8 (h, w, 3), RGB, its corner in pixels."""
 
@@ -214,9 +225,10 @@ def _pressed(
 
 class Stand:
     """One view of one body as it stood there, all its welds good: what `render` shows, and what
-    `patch` shows with a defect in it."""
+    `patch` shows with a defect in it. ``placed`` says how the body stands; without it, it stands
+    about as planned, as bodies do."""
 
-    def __init__(self, view: str, seed: int, stance: int) -> None:
+    def __init__(self, view: str, seed: int, stance: int, *, placed: Placed | None = None) -> None:
         if view not in points():
             raise ValueError(f"{view!r} is no view of the body: v01 to {view_name(VIEWS)}")
         number = int(view[1:])
@@ -228,7 +240,9 @@ class Stand:
         self.camera: Camera = draw_camera(optics_rng, "standard")
         shift = np.clip(rng.normal(0, 0.12, 2), -0.3, 0.3)
         turn = float(np.clip(rng.normal(0, 0.0006), -0.0015, 0.0015))
-        self._shift, self._turn = (float(shift[0]), float(shift[1])), turn
+        drawn = Placed(float(shift[0]), float(shift[1]), turn)
+        self.placed = drawn if placed is None else placed
+        self._shift, self._turn = (self.placed.x_mm, self.placed.y_mm), self.placed.turn
         rows = points()[view]
         self._welds = dict(zip(rows, self.design.welds, strict=True))
         self._numbers = {point: k for k, point in enumerate(rows)}
@@ -257,6 +271,10 @@ class Stand:
         )
         inner = image[top - outer[1] : bottom - outer[1], left - outer[0] : right - outer[0]]
         return Patch(left, top, np.ascontiguousarray(inner))
+
+    def where(self, x_px: float, y_px: float) -> tuple[float, float]:
+        """Where a place of the planned view is in the picture of this body."""
+        return self._place(x_px / PX_PER_MM, y_px / PX_PER_MM)
 
     # ----------------------------------------------------------------------------- one window
 

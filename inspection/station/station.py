@@ -471,6 +471,7 @@ class Station:
             width_px=view.width_px,
             height_px=view.height_px,
             tone_map=UNSET if view.tone_map is None else view.tone_map,
+            alignment=view.alignment,
             points=tasks,
             models={
                 name: self._released[name].ref

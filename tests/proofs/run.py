@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import alignment
 import c_client_shift
 import circuit_boards
 import full_shift
@@ -34,6 +35,7 @@ PROOFS = (
     quality_gate,
     rendered_welds,
     promise_holds,
+    alignment,
 )
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import cv2
+import msgspec
 import numpy as np
 import pytest
 from msgspec import UNSET
@@ -13,11 +15,13 @@ from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
 from edge.judge import Judge
 from edge.models import Models
-from inspection import imaging, png
+from inspection import alignment, imaging, png
 from inspection.drawing import Drawing, Shares
 from inspection.errors import OutboxError
 from inspection.messages import (
+    Alignment,
     Inspected,
+    Mark,
     Missed,
     ModelRef,
     Order,
@@ -283,3 +287,135 @@ def test_a_heat_map_that_is_no_picture_costs_no_verdict(
         picture = kept(judged, tmp_path, str(name))
         assert picture is not None
         assert picture.tolist() == shown
+
+
+# ------------------------------------------------------------------------------- alignment
+
+WIDTH, HEIGHT, LEFT, TOP = 720, 640, 280, 240
+"""Of a picture with marks, and where the board is in it."""
+
+
+def scene(*dark: tuple[int, int]) -> imaging.Frame:
+    """A board on a ground that can be told apart, with two marks."""
+    rng = np.random.default_rng(5)
+    ground = cv2.GaussianBlur(rng.normal(0, 1, (HEIGHT, WIDTH)), (0, 0), 9)
+    image = np.clip(110 + ground * 900, 0, 255).astype(np.uint8)
+    cv2.circle(image, (120, 130), 34, 255, 9)
+    cv2.circle(image, (600, 500), 40, 0, 9)
+    image[TOP : TOP + SIDE, LEFT : LEFT + SIDE] = boards.board(*dark)
+    return image
+
+
+def taught_order(ref: ModelRef) -> Order:
+    picture = scene()
+    order = make_order(ref)
+    return msgspec.structs.replace(
+        order,
+        width_px=WIDTH,
+        height_px=HEIGHT,
+        points=tuple(
+            msgspec.structs.replace(
+                task,
+                region=msgspec.structs.replace(
+                    task.region,
+                    left_px=task.region.left_px + LEFT,
+                    top_px=task.region.top_px + TOP,
+                ),
+            )
+            for task in order.points
+        ),
+        alignment=Alignment(
+            marks=tuple(
+                Mark(
+                    id=f"m{x}",
+                    x_px=x,
+                    y_px=y,
+                    picture=imaging.encode_png(alignment.cut(picture, x, y)),
+                )
+                for x, y in ((120, 130), (600, 500))
+            ),
+            overview=imaging.encode_png(alignment.overview(picture)),
+        ),
+    )
+
+
+def moved(picture: imaging.Frame, x: int, y: int) -> imaging.Frame:
+    matrix = np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+    return np.asarray(
+        cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT), np.uint8
+    )
+
+
+def test_regions_move_with_the_part_and_the_answer_says_how_it_lay(
+    tmp_path: Path, package: Path
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    order = taught_order(ref_of(models))
+    for x, y in ((0, 0), (23, -17), (-31, 24)):
+        said = {e.point: e for e in judged.points(order, moved(scene((1, 2), (4, 0)), x, y))}
+        bad = {p for p, e in said.items() if isinstance(e, Inspected) and e.verdict is Verdict.NOK}
+        assert bad == {"r1c2", "r4c0"}
+        assert not any(isinstance(e, Missed) for e in said.values())
+        stance = judged.stance
+        assert stance is not UNSET
+        assert (stance.shift_x_px, stance.shift_y_px) == pytest.approx((x, y), abs=0.5)
+        evidence = said["r1c2"].evidence
+        assert evidence is not None
+        data = EvidenceSpool(tmp_path / "spool").get(evidence)
+        assert data is not None
+        assert imaging.decode(data).max() < 60, "the dark tile and nothing beside it"
+
+
+def test_a_part_that_is_not_in_place_is_not_judged_and_the_picture_is_kept(
+    tmp_path: Path, package: Path
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    order = taught_order(ref_of(models))
+    wrong_side = np.ascontiguousarray(scene((1, 2))[:, ::-1])
+    said = judged.points(order, wrong_side)
+    assert len(said) == len(order.points)
+    assert all(isinstance(e, Missed) and e.reason is Reason.MISALIGNED for e in said)
+    assert judged.stance is UNSET
+    (sha256,) = {e.evidence for e in said}
+    assert sha256 is not None
+    data = EvidenceSpool(tmp_path / "spool").get(sha256)
+    assert data is not None
+    assert np.array_equal(imaging.decode(data), wrong_side)
+
+
+def test_a_point_that_has_left_the_picture_is_not_judged_on_a_repeated_border(
+    tmp_path: Path, package: Path
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    order = taught_order(ref_of(models))
+    edge = PointTask(
+        point="edge",
+        model="darkness",
+        region=Region(left_px=WIDTH - 40, top_px=40, width_px=32, height_px=32),
+    )
+    order = msgspec.structs.replace(order, points=(*order.points, edge))
+    said = {e.point: e for e in judged.points(order, moved(scene(), 8, 0))}
+    assert isinstance(said["edge"], Inspected)
+    said = {e.point: e for e in judged.points(order, moved(scene(), 12, 0))}
+    gone = said.pop("edge")
+    assert isinstance(gone, Missed)
+    assert gone.reason is Reason.MISALIGNED
+    assert "out of the picture: shifted by 1" in gone.detail
+    assert gone.evidence is not None
+    assert all(isinstance(e, Inspected) and e.verdict is Verdict.OK for e in said.values())
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", imaging.encode_png(boards.board())])
+def test_pictures_of_marks_that_are_none_make_no_point_ok(
+    tmp_path: Path, package: Path, data: bytes
+) -> None:
+    judged, models = judge(tmp_path, {"darkness": package})
+    order = taught_order(ref_of(models))
+    assert order.alignment is not UNSET
+    marks = (msgspec.structs.replace(order.alignment.marks[0], picture=data),)
+    for how in (
+        msgspec.structs.replace(order.alignment, marks=marks + order.alignment.marks[1:]),
+        msgspec.structs.replace(order.alignment, overview=data),
+    ):
+        said = judged.points(msgspec.structs.replace(order, alignment=how), scene())
+        assert all(isinstance(e, Missed) and e.reason is Reason.MISALIGNED for e in said)

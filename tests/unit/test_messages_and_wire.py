@@ -312,6 +312,7 @@ def test_the_codes_a_plc_program_knows_never_change() -> None:
         "IMAGE_WRONG_SIZE": 202,
         "IMAGE_TOO_DARK": 203,
         "IMAGE_TOO_BRIGHT": 204,
+        "MISALIGNED": 205,
         "MODEL_UNAVAILABLE": 300,
         "MODEL_OUTPUT_INVALID": 301,
         "MODEL_NOT_RELEASED": 302,

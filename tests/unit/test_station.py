@@ -17,7 +17,7 @@ from inspection import wire
 from inspection.evidence import EvidenceStore
 from inspection.messages import Fault, Reason, Severity, Verdict
 from inspection.package import ModelClass
-from inspection.plan import Trigger
+from inspection.plan import Datum, Trigger
 from inspection.policy import Policy
 from inspection.station.acceptance import Released
 from inspection.station.station import Station
@@ -418,6 +418,24 @@ def test_an_order_carries_the_limits_of_the_points_that_have_some(tmp_path: Path
     bench.begin()
     (order,) = [reply for reply in bench.hello() if isinstance(reply, m.Order)]
     assert [task.quality for task in order.points] == [limits, msgspec.UNSET]
+
+
+def test_an_order_carries_how_its_view_is_aligned(tmp_path: Path) -> None:
+    datums = tuple(
+        Datum(id=name, x_px=60, y_px=60, picture=name.encode()) for name in ("hole", "slot")
+    )
+    views = tuple(
+        msgspec.structs.replace(view, overview=b"whole", datums=datums) for view in PLAN.views
+    )
+    bench = Bench(tmp_path, msgspec.structs.replace(PLAN, views=views))
+    bench.begin()
+    (order,) = [reply for reply in bench.hello() if isinstance(reply, m.Order)]
+    assert order.alignment is not msgspec.UNSET
+    assert order.alignment.overview == b"whole"
+    assert [(mark.id, mark.picture) for mark in order.alignment.marks] == [
+        ("hole", b"hole"),
+        ("slot", b"slot"),
+    ]
 
 
 def test_an_order_that_was_lost_on_the_way_is_sent_again_the_same(bench: Bench) -> None:
