@@ -352,18 +352,19 @@ def test_regions_move_with_the_part_and_the_answer_says_how_it_lay(
     judged, models = judge(tmp_path, {"darkness": package})
     order = taught_order(ref_of(models))
     for x, y in ((0, 0), (23, -17), (-31, 24)):
-        said = {e.point: e for e in judged.points(order, moved(scene((1, 2), (4, 0)), x, y))}
+        look = judged.look(order, moved(scene((1, 2), (4, 0)), x, y))
+        said = {e.point: e for e in judged.decide(order, [look])}
         bad = {p for p, e in said.items() if isinstance(e, Inspected) and e.verdict is Verdict.NOK}
         assert bad == {"r1c2", "r4c0"}
         assert not any(isinstance(e, Missed) for e in said.values())
-        stance = judged.stance
+        stance = look.stance
         assert stance is not UNSET
         assert (stance.shift_x_px, stance.shift_y_px) == pytest.approx((x, y), abs=0.5)
         evidence = said["r1c2"].evidence
         assert evidence is not None
-        data = EvidenceSpool(tmp_path / "spool").get(evidence)
-        assert data is not None
-        assert imaging.decode(data).max() < 60, "the dark tile and nothing beside it"
+        crop = kept(judged, tmp_path, evidence)
+        assert crop is not None
+        assert crop.max() < 60, "the dark tile and nothing beside it"
 
 
 def test_a_part_that_is_not_in_place_is_not_judged_and_the_picture_is_kept(
@@ -372,15 +373,16 @@ def test_a_part_that_is_not_in_place_is_not_judged_and_the_picture_is_kept(
     judged, models = judge(tmp_path, {"darkness": package})
     order = taught_order(ref_of(models))
     wrong_side = np.ascontiguousarray(scene((1, 2))[:, ::-1])
-    said = judged.points(order, wrong_side)
+    look = judged.look(order, wrong_side)
+    said = judged.decide(order, [look])
     assert len(said) == len(order.points)
     assert all(isinstance(e, Missed) and e.reason is Reason.MISALIGNED for e in said)
-    assert judged.stance is UNSET
+    assert look.stance is UNSET
     (sha256,) = {e.evidence for e in said}
     assert sha256 is not None
-    data = EvidenceSpool(tmp_path / "spool").get(sha256)
-    assert data is not None
-    assert np.array_equal(imaging.decode(data), wrong_side)
+    picture = kept(judged, tmp_path, sha256)
+    assert picture is not None
+    assert np.array_equal(picture, wrong_side)
 
 
 def test_a_point_that_has_left_the_picture_is_not_judged_on_a_repeated_border(

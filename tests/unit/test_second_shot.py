@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,14 @@ class Showing:
     def __init__(self, settings: Showing.Settings) -> None:
         self.shows: list[Frame | str] = []
         self.shots = 0
+        self._numbers = itertools.count(1)
 
     def shoot(self, part: str, view: str) -> Shot:
         picture = self.shows[min(self.shots, len(self.shows) - 1)]
         self.shots += 1
         if isinstance(picture, str):
             raise CameraError(picture)
-        return Shot(picture.copy(), f"{self.shots} frame", self.shots)
+        return Shot(picture.copy(), f"{next(self._numbers)} frame", self.shots)
 
     def close(self) -> None:
         pass
@@ -146,6 +148,7 @@ def answer_to(
     ref = worker._models.states[0].ref
     assert ref is not None
     worker._carry_out(msgspec.structs.replace(order, models={"darkness": ref}), expires_ns)
+    worker._outbox_thread.settle()
     (raw,) = worker._outbox.read(worker._outbox.next_seq - 1, 1, 2**30)
     result = wire.RECORD.decode(raw)
     assert isinstance(result, ViewResult)
@@ -194,6 +197,7 @@ def test_what_the_second_picture_does_not_show_either_is_missed_with_what_was_me
     assert missed.reason is Reason.IMAGE_TOO_BRIGHT
     assert missed.detail == ("100 % of the region are white, limit 10 %; in a second picture, too")
     assert missed.evidence is not None
+    assert worker._darkroom.drain(20)
     picture = imaging.decode(worker._spool.get(missed.evidence) or b"")
     assert (picture == 255).all()
     assert all(isinstance(e, Inspected) and e.verdict is Verdict.OK for e in said.values())

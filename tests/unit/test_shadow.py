@@ -11,6 +11,7 @@ import pytest
 from test_judge import make_order, ref_of
 
 from edge.config import read_edge
+from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
 from edge.judge import Judge
 from edge.models import LOOK_NS, Models
@@ -35,7 +36,8 @@ class Edge:
         self.models = Models({NAME: self.released})
         self.spool = EvidenceSpool(folder / "spool")
         self.shadow = Shadow({NAME: candidate}, edge="edge-1", hang_s=0.5)
-        self.judge = Judge(self.models, self.spool, shadow=self.shadow)
+        self.darkroom = Darkroom(self.spool)
+        self.judge = Judge(self.models, self.darkroom, shadow=self.shadow)
         self.now = 10**12
         self.run = 0
 
@@ -102,7 +104,7 @@ def test_it_says_what_it_would_have_said_of_the_same_crops(edge: Edge, tmp_path:
     assert {p.verdict for p in view.points if p.released is Verdict.OK} == {Verdict.REVIEW}
     assert {p.verdict for p in view.points if p.released is Verdict.NOK} == {Verdict.NOK}
     # What the released model said is as if there were no candidate.
-    alone = Judge(edge.models, edge.spool).points(
+    alone = Judge(edge.models, edge.darkroom).points(
         msgspec.structs.replace(make_order(ref_of(edge.models)), run="r1"), boards.board((1, 2))
     )
     assert list(alone) == said
