@@ -39,7 +39,9 @@ SHIFT_PX, TURN_DEG, SCALE = 60.0, 4.5, 0.045
 """How far a mark is sought: a body that is shifted, turned and scaled by that at once."""
 MOST_SHIFT_PX, MOST_TURN_DEG, MOST_SCALE = 70.0, 6.0, 0.06
 """What is found is refused beyond this."""
-MOST_RESIDUAL_PX = 5.0
+MOST_RESIDUAL_PX, MOST_LEFT_PX = 5.0, 10.0
+"""At a mark, and at a corner by what the rest of the picture says: that is less sharp, because
+welds and beads of adhesive differ from part to part (up to 7 px on rendered bodies in place)."""
 LEAST_SCORE = 0.5
 """Normalised correlation of a mark with its picture, at full resolution."""
 LEAST_COARSE = 0.35
@@ -257,6 +259,25 @@ def locate(frame: Frame, alignment: Alignment) -> Pose:
     raise cast(ImageError, first)
 
 
+def alike(frame: Frame, mark: Mark) -> list[tuple[float, complex]]:
+    """The places in the reference picture that look most like a mark where it is sought, with their
+    scores at full resolution."""
+    height, width = frame.shape[:2]
+    centre, sought = complex(width / 2, height / 2), _sought(mark)
+    try:
+        places = [place for _, place in _candidates(frame, sought, centre)]
+    except ImageError:
+        return []  # nothing is like it
+    found = []
+    for place in places:
+        there = Pose(centre, place - complex(mark.x_px, mark.y_px), 1 + 0j, 0.0, 0.0)
+        try:
+            found.append(_looked_up(frame, sought, there))
+        except ImageError:
+            found.append((0.0, place))  # out of the picture, it cannot be taken for the mark
+    return found
+
+
 def _misaligned(said: str) -> ImageError:
     return ImageError(Reason.MISALIGNED, f"not in place: {said}")
 
@@ -264,7 +285,8 @@ def _misaligned(said: str) -> ImageError:
 def _confirmed(pose: Pose, view: Grey, reference: _Overview) -> Pose:
     """The pose with what the rest of the picture says of it, where that is good enough."""
     likeness, left = _compared(view, reference, pose)
-    pose = Pose(pose.centre, pose.shift, pose.factor, max(pose.residual_px, left), likeness)
+    at_marks = pose.residual_px
+    pose = Pose(pose.centre, pose.shift, pose.factor, max(at_marks, left), likeness)
     if likeness < LEAST_LIKENESS:
         raise _misaligned(
             f"likeness {likeness:.2f} to the reference picture, at least {LEAST_LIKENESS:g} is"
@@ -275,7 +297,8 @@ def _confirmed(pose: Pose, view: Grey, reference: _Overview) -> Pose:
         ("shifted by {:.1f} px", abs(pose.shift), MOST_SHIFT_PX, f"{MOST_SHIFT_PX:g}"),
         ("turned by {:.2f} degrees", abs(stance.turn_deg), MOST_TURN_DEG, f"{MOST_TURN_DEG:g}"),
         ("its size is changed by {:.1%}", abs(stance.scale - 1), MOST_SCALE, f"{MOST_SCALE:.0%}"),
-        ("{:.1f} px of residual", pose.residual_px, MOST_RESIDUAL_PX, f"{MOST_RESIDUAL_PX:g}"),
+        ("{:.1f} px of residual at a mark", at_marks, MOST_RESIDUAL_PX, f"{MOST_RESIDUAL_PX:g}"),
+        ("{:.1f} px of residual at a corner", left, MOST_LEFT_PX, f"{MOST_LEFT_PX:g}"),
     ):
         if not value <= most:
             raise _misaligned(f"{said.format(value)}, {limit} is the limit")
@@ -399,23 +422,28 @@ def _refined(frame: Frame, marks: Sequence[_Sought], pose: Pose) -> Pose:
     """The similarity of the marks found to a fraction of a pixel close to where ``pose`` says."""
     places, found = [], []
     for sought in marks:
-        picture, left, top = _seen_of(sought, pose, frame.shape)
-        rows, columns = picture.shape
-        offset = np.array([left - FINE_PX, top - FINE_PX])
-        size = columns * FINE + 2 * FINE_PX, rows * FINE + 2 * FINE_PX
-        there = _warped(frame, pose, offset, size)
-        scores = _match(_reduced(there, FINE), picture)
-        score, x, y = _peak(scores)
+        score, place = _looked_up(frame, sought, pose)
         if score < LEAST_SCORE:
             raise _misaligned(
                 f"mark {sought.mark.id} looks like its picture by {score:.2f} only, at least"
                 f" {LEAST_SCORE:g} is needed"
             )
-        place = complex(sought.mark.x_px, sought.mark.y_px)
-        moved = place + complex(FINE * x - FINE_PX, FINE * y - FINE_PX)
-        places.append(place - pose.centre)
-        found.append(complex(*pose.place(moved.real, moved.imag)) - pose.centre)
+        places.append(complex(sought.mark.x_px, sought.mark.y_px) - pose.centre)
+        found.append(place - pose.centre)
     return _fitted(pose.centre, places, found)
+
+
+def _looked_up(frame: Frame, sought: _Sought, pose: Pose) -> tuple[float, complex]:
+    """How like its picture a mark is close to where ``pose`` puts it, and where it is then. Raises
+    `ImageError` where too much of it is out of the picture."""
+    picture, left, top = _seen_of(sought, pose, frame.shape)
+    rows, columns = picture.shape
+    offset = np.array([left - FINE_PX, top - FINE_PX])
+    size = columns * FINE + 2 * FINE_PX, rows * FINE + 2 * FINE_PX
+    there = _warped(frame, pose, offset, size)
+    score, x, y = _peak(_match(_reduced(there, FINE), picture))
+    x_px, y_px = sought.mark.x_px + FINE * x - FINE_PX, sought.mark.y_px + FINE * y - FINE_PX
+    return score, complex(*pose.place(x_px, y_px))
 
 
 def _seen_of(sought: _Sought, pose: Pose, shape: Sequence[int]) -> tuple[Grey, int, int]:

@@ -1,8 +1,8 @@
 """Pictures: reading, first checks, and the one function that makes a model input.
 
 Training, evaluation, golden images and the edge all call `crop`, so that what was evaluated is
-what runs. Whatever changes its output, be it by one grey level, raises `IMAGING_VERSION`; a model
-package names the version it was made with and is refused under another.
+what runs. Whatever changes its output, be it by one grey level, is another version beside those
+that there are (`IMAGING_VERSIONS`); a model package names the one it was made with and gets that one.
 
 Frames are C-contiguous ``uint8`` arrays: (height, width) for monochrome, (height, width, 3) in
 RGB order for colour.
@@ -15,7 +15,7 @@ import io
 import os
 import warnings
 import zlib
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast, get_args
 
 # Before cv2 is imported, or it has no effect: OpenCV turned a 49 kB PNG into 1.2 GB when asked.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
@@ -30,7 +30,10 @@ from PIL import Image, UnidentifiedImageError
 from inspection.errors import ImageError
 from inspection.messages import Reason, Region
 
-IMAGING_VERSION = "1"
+ImagingVersion = Literal["1", "2"]
+IMAGING_VERSIONS: tuple[ImagingVersion, ...] = get_args(ImagingVersion)
+"""``2`` resizes bilinearly where ``1`` averages areas, unless a side shrinks to half or less: of a
+region of 160 px for a model of 128 px, at an eighth of the time."""
 
 MAX_PIXELS = 2**27
 """Above any industrial camera (134 megapixels), far below what exhausts a small machine."""
@@ -65,6 +68,8 @@ class CropSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     height: Annotated[int, Meta(ge=8, le=2048)]
     channels: Annotated[int, Meta(ge=1, le=3)]
     margin: Annotated[float, Meta(ge=0, le=4)] = 0.0
+    imaging: ImagingVersion = "1"
+    """How it is resized; see `crop`."""
 
 
 def decode(data: bytes) -> Frame:
@@ -254,8 +259,9 @@ def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
 
     The region, enlarged by its margin, is rounded to whole pixels (half up), cut out with the
     picture's edge pixels repeated where it reaches outside, and resized by area averaging when it
-    shrinks, bilinearly when it grows, not at all when it fits. Colour becomes grey with the
-    weights of ITU-R BT.601; grey becomes three equal channels.
+    shrinks (in version 2: when a side shrinks to half or less), bilinearly otherwise, not at all
+    when it fits. Colour becomes grey with the weights of ITU-R BT.601; grey becomes three equal
+    channels.
     """
     rows, columns = frame.shape[:2]
     left = int(np.floor(region.left_px - spec.margin * region.width_px + 0.5))
@@ -270,7 +276,11 @@ def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
     if any(over):
         patch = cast(Frame, cv2.copyMakeBorder(patch, *over, cv2.BORDER_REPLICATE))
     if patch.shape[:2] != (spec.height, spec.width):
-        shrinks = patch.shape[0] * patch.shape[1] > spec.height * spec.width
+        high, wide = patch.shape[:2]
+        if spec.imaging == "1":
+            shrinks = high * wide > spec.height * spec.width
+        else:
+            shrinks = high >= 2 * spec.height or wide >= 2 * spec.width
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         patch = cast(Frame, cv2.resize(patch, (spec.width, spec.height), interpolation=how))
     if patch.ndim == 2:

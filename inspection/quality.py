@@ -23,13 +23,14 @@ from typing import Any, NamedTuple, cast
 import cv2
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from inspection import imaging
 from inspection.imaging import CropSpec, Frame
 from inspection.messages import THUMBNAIL_PX, Id, QualityLimits, Reason, Region
 
 SIDE_PX = 128
-SPEC = CropSpec(width=SIDE_PX, height=SIDE_PX, channels=1)
+SPEC = CropSpec(width=SIDE_PX, height=SIDE_PX, channels=1, imaging="2")
 _FINE, _COARSE, _CELLS = SIDE_PX // 2, SIDE_PX // 4, 8
 _CENTRE = slice(2, 6)
 """Of the eight cells a side: where the weld is."""
@@ -79,7 +80,7 @@ class Refusal(NamedTuple):
 
 def fits(spec: CropSpec) -> bool:
     """Whether crops of this form can be measured as they are."""
-    return (spec.width, spec.height, spec.margin) == (SPEC.width, SPEC.height, SPEC.margin)
+    return structs.replace(spec, channels=SPEC.channels) == SPEC
 
 
 def crops(frame: Frame, regions: Iterable[Region]) -> Frame:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from inspection import imaging
 from inspection.errors import ImageError, PackageError
-from inspection.imaging import CropSpec, Frame
+from inspection.imaging import CropSpec, Frame, ImagingVersion
 from inspection.log import get_logger
 from inspection.messages import Verdict
 from inspection.package import Package, VerifiedOn, architecture, instruction_sets
@@ -120,7 +120,11 @@ def crop_spec(package: Package) -> CropSpec:
     """What this package's model wants to see of a point."""
     wanted = package.manifest.input
     return CropSpec(
-        width=wanted.width, height=wanted.height, channels=wanted.channels, margin=wanted.margin
+        width=wanted.width,
+        height=wanted.height,
+        channels=wanted.channels,
+        margin=wanted.margin,
+        imaging=cast(ImagingVersion, package.manifest.imaging_version),
     )
 
 
@@ -197,10 +201,10 @@ def available(runtime: str) -> tuple[str, ...]:
 def check_runtime(package: Package) -> None:
     """Raises `PackageError` where this software cannot run a package at all."""
     manifest = package.manifest
-    if manifest.imaging_version != imaging.IMAGING_VERSION:
+    if manifest.imaging_version not in imaging.IMAGING_VERSIONS:
         raise PackageError(
             f"{package.path}: made with imaging version {manifest.imaging_version}, this software"
-            f" has {imaging.IMAGING_VERSION}: export the model again"
+            f" has {' and '.join(imaging.IMAGING_VERSIONS)}: export the model again"
         )
     if manifest.runtime not in RUNTIMES:
         raise PackageError(

@@ -11,6 +11,9 @@ from inspection.errors import ConfigurationError
 from inspection.package import bundled_package
 from inspection.testing.bench_line import PER_VIEW, Options, bench
 
+FAST = "spot-weld-fast"
+"""The bundled package for lines that outrun ``spot-weld``."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
@@ -21,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--burst", type=int, default=1, metavar="B", help="views triggered at once (1)")
     add("--pairs", type=int, metavar="N", help="line and bare inference in turn (5, at a rate 1)")
     add("--sync-delay-ms", type=float, default=0.0, metavar="D", help="added to every disk sync")
+    add("--model", type=Path, metavar="PACKAGE", help="a package for spot welds (spot-weld-fast)")
     add("--json", type=Path, metavar="FILE", help="write the result there as well")
 
 
@@ -54,7 +58,7 @@ def asked(arguments: argparse.Namespace) -> Options:
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise ConfigurationError(f"--json {arguments.json}: there is no such folder")
     return Options(
-        package=bundled_package(),
+        package=arguments.model or bundled_package(FAST),
         seconds=arguments.seconds,
         rate=arguments.rate,
         burst=arguments.burst,

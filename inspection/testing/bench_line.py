@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inspection import imaging, quality, runtimes
+from inspection import alignment, imaging, quality, runtimes
 from inspection.errors import ConfigurationError, InspectionError
 from inspection.limits import write_limits
 from inspection.messages import QualityLimits, Region, Verdict
@@ -276,10 +276,13 @@ def _shared_memory() -> Iterator[Path]:
 
 
 class _Picture(NamedTuple):
-    """The regions of 20 welds that the model calls OK, and the limits of the quality gate there."""
+    """The regions of 20 welds that the model calls OK, the limits of the quality gate there, the
+    view's datum marks by name with their places and pictures (PNG), and its overview (PNG)."""
 
     regions: list[Region]
     limits: list[QualityLimits]
+    marks: dict[str, tuple[float, float, bytes]]
+    overview: bytes
 
 
 def _draw_pictures(memory: Path, options: Options) -> tuple[list[_Picture], imaging.Frame]:
@@ -315,7 +318,12 @@ def _draw_pictures(memory: Path, options: Options) -> tuple[list[_Picture], imag
             file.write(frame.tobytes())
             chosen = [drawn[index] for index in good]
             learnt = quality.learn([frame], {str(n): region for n, region in enumerate(chosen)})
-            pictures.append(_Picture(chosen, list(learnt.values())))
+            marks = {}
+            for name, place in zip(("hole", "slot"), body.design(number).datums, strict=True):
+                x, y = (round(at_mm * body.PX_PER_MM, 1) for at_mm in place)
+                marks[name] = (x, y, imaging.encode_png(alignment.cut(frame, x, y)))
+            overview = imaging.encode_png(alignment.overview(frame))
+            pictures.append(_Picture(chosen, list(learnt.values()), marks, overview))
             crops = crops or [cut[index] for index in good]
             if len(pictures) == options.pictures:
                 return pictures, np.stack(crops)
@@ -331,22 +339,35 @@ def _shown(view: int, pictures: int) -> int:
 
 def _write_plan(folder: Path, options: Options, pictures: Sequence[_Picture]) -> Path:
     folder.mkdir(parents=True)
+    taught = folder / "taught"
+    taught.mkdir()
+    for number, shown in enumerate(pictures):
+        (taught / f"{number}.png").write_bytes(shown.overview)
+        for name, (_, _, picture) in shown.marks.items():
+            (taught / f"{number}-{name}.png").write_bytes(picture)
     limits: dict[str, dict[str, QualityLimits]] = {}
     rows = ["id,view,kind,left_px,top_px,width_px,height_px,severity"]
     views = []
     trigger = "plc" if options.rate else "station"
     for number in range(options.views):
+        at = _shown(number, len(pictures))
+        shown = pictures[at]
         views.append(
             f'[[view]]\nid = "{_view(number)}"\ncamera = "{CAMERAS[number % 2]}"\n'
             f'width_px = {body.WIDTH_PX}\nheight_px = {body.HEIGHT_PX}\ntrigger = "{trigger}"\n'
+            f'overview = "taught/{at}.png"\n'
+            + "".join(
+                f'\n[[view.datum]]\nid = "{name}"\nx_px = {x}\ny_px = {y}\n'
+                f'picture = "taught/{at}-{name}.png"\n'
+                for name, (x, y, _) in shown.marks.items()
+            )
         )
-        shown = pictures[_shown(number, len(pictures))]
-        for index, (region, limit) in enumerate(zip(*shown, strict=True)):
+        for index, (region, limit) in enumerate(zip(shown.regions, shown.limits, strict=True)):
             point = f"w{number * PER_VIEW + index:05d}"
             place = f"{region.left_px:.1f},{region.top_px:.1f},{body.REGION_PX},{body.REGION_PX}"
             rows.append(f"{point},{_view(number)},spot-weld,{place},major")
             limits.setdefault(_view(number), {})[point] = limit
-    write_limits(folder / "taught", limits)
+    write_limits(taught, limits)
     (folder / "points.csv").write_text("\n".join(rows) + "\n", "utf-8")
     path = folder / "plan.toml"
     path.write_text(

@@ -132,7 +132,7 @@ def build_package(
         input_name="image",
         output_name="scores",
         heat_name="heat" if heat else UNSET,
-        imaging_version=imaging.IMAGING_VERSION,
+        imaging_version="1",
         data_hash=sha256(b"no data"),
         recipe_hash=sha256(b"no recipe"),
         code_version="test",

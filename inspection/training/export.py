@@ -474,7 +474,7 @@ def _seal(
         input_name=INPUT,
         output_name=OUTPUT,
         ood_name=OOD if OOD in outputs else None,
-        imaging_version=imaging.IMAGING_VERSION,
+        imaging_version=recipe.input.imaging,
         data_hash=draft.dataset.sha256,
         recipe_hash=_hash_of(draft.recipe_path, draft.description_path),
         code_version=code_version(),

@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 import cv2
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from inspection.errors import ImageError
 from inspection.imaging import CropSpec, Frame, crop
@@ -646,7 +646,7 @@ def _mark(entry: Seen, spec: CropSpec) -> npt.NDArray[np.bool_] | None:
     if entry.picture.mask is None:
         return None
     mask = load(entry.picture.mask)
-    grey = CropSpec(width=spec.width, height=spec.height, channels=1, margin=spec.margin)
+    grey = structs.replace(spec, channels=1)
     seen = crop(mask, entry.point.region, grey)[:, :, 0] > 0
     return seen if seen.any() else None
 

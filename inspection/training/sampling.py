@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec import structs
 
 from inspection.imaging import CropSpec, Frame, crop
 from inspection.messages import Region
@@ -444,7 +445,7 @@ def _masked_cells(
     nor defective if it has but a few; of a defective point without mask nobody knows."""
     index = {name: k for k, name in enumerate(dataset.description.class_names)}
     rows, columns, half = spec.height // stride, spec.width // stride, stride // 2
-    grey = CropSpec(width=spec.width, height=spec.height, channels=1, margin=spec.margin)
+    grey = structs.replace(spec, channels=1)
 
     def cells_of(picture: Picture) -> list[npt.NDArray[np.uint8]]:
         mask = None if picture.mask is None else load(picture.mask)
@@ -469,7 +470,7 @@ def _masked_cells(
 def _zone_shares(pictures: Sequence[Picture], spec: CropSpec, stride: int) -> npt.NDArray[np.uint8]:
     """See `Batch.zones`, of the points of `points_of`."""
     rows, columns = spec.height // stride, spec.width // stride
-    grey = CropSpec(width=spec.width, height=spec.height, channels=1, margin=spec.margin)
+    grey = structs.replace(spec, channels=1)
 
     def shares_of(picture: Picture) -> list[npt.NDArray[np.uint8]]:
         bits = load(cast(Path, picture.zones))

@@ -62,7 +62,7 @@ def write_vectors(folder: Path, crops: Frame, spec: CropSpec, graph: Graph) -> V
             )
         ]
         frames.append(VectorFrame(file=name, points=tuple(points)))
-    vectors = Vectors(graph=MODEL, imaging_version=imaging.IMAGING_VERSION, frames=tuple(frames))
+    vectors = Vectors(graph=MODEL, imaging_version=spec.imaging, frames=tuple(frames))
     data = msgspec.json.format(msgspec.json.encode(vectors), indent=2) + b"\n"
     (folder / VECTORS).write_bytes(data)
     return vectors

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from inspection.package import bundled_package
+from inspection.testing.bench_command import FAST
 from inspection.testing.bench_line import PER_VIEW, Options, bench
 
 RATES: dict[str, dict[str, Any]] = {
@@ -46,7 +47,7 @@ def measure(name: str, views: int) -> dict[str, Any]:
     if rate := asked.get("rate"):
         asked = {"seconds": views * PER_VIEW / rate + 5, "pairs": 1, **asked}
     with tempfile.TemporaryDirectory(prefix="line-rate-") as folder:
-        found = bench(Path(folder) / "bench", Options(package=bundled_package(), **asked))
+        found = bench(Path(folder) / "bench", Options(package=bundled_package(FAST), **asked))
     goals = {"nothing lost": found["lost"] == 0, "nothing twice": found["duplicated"] == 0}
     # Views of a burst wait for each other: theirs counts from the PLC's word.
     latency = found["trigger_latency_ms" if asked.get("burst") else "view_latency_ms"]
@@ -80,7 +81,7 @@ def start() -> dict[str, Any]:
     """A worker's imports and its model, loaded and its golden pictures replayed, from nothing."""
     begun = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", START, str(bundled_package())],
+        [sys.executable, "-c", START, str(bundled_package(FAST))],
         capture_output=True,
         text=True,
         check=True,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inspection.package import bundled_package
+from inspection.testing.bench_command import FAST
 from inspection.testing.bench_line import Options, bench
 
 
@@ -17,7 +18,7 @@ def test_a_measured_line_loses_nothing_and_counts_nothing_twice(
 ) -> None:
     slow = 1.0 if shutil.which("cc") else 0.0
     options = Options(
-        package=bundled_package(),
+        package=bundled_package(FAST),
         seconds=1.0,
         rate=rate,
         burst=2 if rate else 1,

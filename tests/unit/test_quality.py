@@ -199,7 +199,7 @@ def test_a_transfer_that_broke_off_is_seen_where_a_sensor_is_known_to_be_behind_
 
 def test_crops_of_a_model_of_that_size_are_measured_as_they_are(good: list[Frame]) -> None:
     regions = list(REGIONS.values())
-    spec = imaging.CropSpec(width=128, height=128, channels=3)
+    spec = imaging.CropSpec(width=128, height=128, channels=3, imaging="2")
     colour = np.stack([imaging.crop(good[3], region, spec) for region in regions])
     own, models = quality.measure(quality.crops(good[3], regions)), quality.measure(colour)
     assert quality.fits(spec)
