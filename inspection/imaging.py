@@ -2,7 +2,7 @@
 
 Training, evaluation, golden images and the edge all call `crop`, so that what was evaluated is
 what runs. Whatever changes its output, be it by one grey level, is another version beside those
-that there are (`IMAGING_VERSIONS`); a model package names the one it was made with and gets that one.
+that there are (`IMAGING_VERSIONS`); a model package names the one it was made with, and gets it.
 
 Frames are C-contiguous ``uint8`` arrays: (height, width) for monochrome, (height, width, 3) in
 RGB order for colour.
