@@ -92,6 +92,7 @@ class Desk:
 
     def handle(self, ask: Request, now_ns: int) -> Answer:
         """Carry a request out, or say why not."""
+        person: Person | None = None
         try:
             person = self._who(ask, now_ns)
             digest = _digest(ask, person)
@@ -108,6 +109,10 @@ class Desk:
             text = str(declined)[:500]
             if declined.fault is Fault.NOT_AUTHORISED:
                 self._note_refused(type(ask).__name__, text)
+            if person is not None and declined.fault is Fault.STALE and isinstance(ask, m.Decide):
+                # Of two people who answer one question the second has spoken too.
+                said = f"{person.name}, {ask.action} at point {ask.point}: {text}"
+                self._store.add_event("decision_stale", said[:500], ask.run)
             declining = m.Declined(request_id=ask.request_id, fault=declined.fault, text=text)
             return Answer(wire.STATION_TO_PEOPLE.encode(declining))
 
