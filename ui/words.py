@@ -859,6 +859,40 @@ GERMAN_REASONS: dict[Reason, Said] = {
         "Zurück ins Regal: es wird nie freigegeben.",
     ),
 }
+_BY_NUMBER: dict[int, Said] = {
+    205: Said(
+        "Teil nicht an seinem Platz",
+        "Die Marken des Teils sind nicht, wo sie sein dürfen, oder es ist eine andere Ansicht.",
+        "Prüfen, ob das richtige Teil an seinem Platz steht und nichts die Marken verdeckt.",
+    ),
+    206: Said(
+        "Bild unscharf",
+        "Das Bild ist hier unscharf, oder das Teil hat sich bei der Aufnahme bewegt.",
+        "Objektiv, Abstand und Belichtungszeit prüfen, und ob das Teil still steht.",
+    ),
+    207: Said(
+        "Blendung",
+        "Eine Spiegelung überdeckt den Punkt.",
+        "Auf neue Lampen, Tageslicht und Öl auf dem Teil prüfen.",
+    ),
+    208: Said(
+        "etwas anderes im Bild",
+        "Das Bild zeigt hier nicht die geplante Stelle, oder etwas ist davor.",
+        "Bild ansehen: prüfen, ob das Teil richtig steht und nichts im Weg ist.",
+    ),
+    209: Said(
+        "Kamera eingefroren",
+        "Die Kamera gab zweimal dasselbe Bild: es zeigt nicht, was jetzt da ist.",
+        "Kamera aus- und einschalten; falls es wieder vorkommt, austauschen.",
+    ),
+    304: Said(
+        "Berechnung abgebrochen",
+        "Das Modell war nach der Zeit, die der Edge-Rechner ihm gibt, nicht fertig.",
+        "Falls es wieder vorkommt: Bild aufheben, dem Ersteller melden, letzte Version nehmen.",
+    ),
+}
+"""Reasons by their numbers, which are fixed for ever: also such as `Reason` does not have yet."""
+GERMAN_REASONS |= {each: _BY_NUMBER[each.value] for each in Reason if each.value in _BY_NUMBER}
 
 
 def reason(code: Reason) -> Said:
@@ -898,6 +932,9 @@ GERMAN_EVENTS: dict[str, str] = {
     "edge_lost": "Edge verloren",
     "edge_refused": "Edge abgewiesen",
     "model_fault": "Modell nicht brauchbar",
+    "model_found": "Freigabe eines Modells gefunden",
+    "model_released": "Modell freigegeben",
+    "model_refused": "Freigabe eines Modells abgewiesen",
     "request_refused": "Anfrage abgewiesen",
     "frame_refused": "Nachricht abgewiesen",
     "records_lost": "Datensätze verloren",

@@ -434,7 +434,7 @@ def test_every_text_is_there_in_both_languages_with_the_same_places() -> None:
         assert german, key
         assert places(english) == places(german), key
     assert set(words.GERMAN_REASONS) == set(Reason)
-    assert set(words.GERMAN_EVENTS) == set(words.EVENTS)
+    assert set(words.EVENTS) <= set(words.GERMAN_EVENTS)
     try:
         words.speak("de")
         assert words.reason(Reason.DEFECT).short == "Fehler"
