@@ -79,6 +79,8 @@ class Item:
     """None where the plan does not know the point: put before all others."""
     spoken: frozenset[str] = frozenset()
     """Who has said something of it that stands; names without case."""
+    word: int = 0
+    """The number of the last word on the point, whether it stands or not."""
     part_waits: int = 1
     """How many points of the part wait."""
 
@@ -93,6 +95,7 @@ class Member:
 
     point: str
     record: int
+    word: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ class _Judgement:
     seen: Verdict
     severity: Severity | None
     spoken: frozenset[str]
+    word: int
 
 
 @dataclass(slots=True)
@@ -305,6 +309,7 @@ class Waiting:
             seen=row.verdict,
             severity=self._severity(row.plan_hash, row.point, row.class_severity),
             spoken=frozenset(),
+            word=0,
         )
 
     def _judge(self, run: RunRow, point: str | None = None) -> list[_Judgement]:
@@ -339,17 +344,22 @@ class Waiting:
         asked = msgspec.structs.replace(
             plan, points=tuple(points[each] for each in sorted(wanted & points.keys()))
         )
+        last = {word.point: word.number for word in words}
         return [
-            self._judged(run.plan_hash, points[name], state, plan)
+            self._judged(run.plan_hash, points[name], state, plan, last.get(name, 0))
             for name, state in states(asked, looks).items()
         ]
 
-    def _judged(self, plan_hash: str, point: Point, state: PointState, plan: Plan) -> _Judgement:
+    def _judged(
+        self, plan_hash: str, point: Point, state: PointState, plan: Plan, word: int
+    ) -> _Judgement:
         told = state.judged(plan.deciding)
         entry = told.entry
         severity = self._severity(plan_hash, point.id, entry.class_severity)
         spoken = frozenset(word.person.casefold() for word in state.words)
-        return _Judgement(point.id, point.view, state.record, told, state.seen, severity, spoken)
+        return _Judgement(
+            point.id, point.view, state.record, told, state.seen, severity, spoken, word
+        )
 
     def _plan(self, plan_hash: str) -> tuple[Plan, Mapping[str, Point]]:
         if plan_hash not in self._plans:
@@ -427,13 +437,13 @@ class Waiting:
 
     def _members(self, item: Item) -> tuple[Member, ...]:
         if item.need is not Need.NOT_INSPECTED or (item.count == 1 and item.record):
-            return (Member(item.point, item.record),)
+            return (Member(item.point, item.record, item.word),)
         with self._lock:
             kept = self._parts.get(item.part)
             if kept is None or kept.run.run != item.run:
                 return ()
             return tuple(
-                Member(stand.point, stand.record)
+                Member(stand.point, stand.record, stand.word)
                 for stand in self._judge(kept.run)
                 if (stand.view, stand.judged.entry.reason) == (item.view, item.entry.reason)
                 and stand.judged.entry.verdict is Verdict.NOT_INSPECTED
@@ -574,6 +584,7 @@ def _item(run: RunRow, stand: _Judgement) -> Item:
         seen=stand.seen,
         severity=stand.severity,
         spoken=stand.spoken,
+        word=stand.word,
     )
 
 

@@ -710,7 +710,7 @@ def _decide(shared: Shared, turn: int, action: Action, finding: str = "") -> Non
             return
         st.session_state["method"] = method
     asked: list[tuple[Item, Member]] = [(item, member) for member in table.detail.members]
-    asked += [(each, Member(each.point, each.record)) for each in _taken(table)]
+    asked += [(each, Member(each.point, each.record, each.word)) for each in _taken(table)]
     word = Word(action, finding, comment, method)
     outcome = _ask_all(shared, table, session, asked, word)
     if outcome.recorded:
@@ -802,7 +802,7 @@ def _ask_all(
     if speaks is None:
         return outcome
     for item, member in asked:
-        place = (item.run, member.point, item.verdict_seq, member.record, word)
+        place = (item.run, member, item.verdict_seq, word)
         request = table.requests.setdefault(place, new_request())
         try:
             decided = speaks.decide(
@@ -817,6 +817,7 @@ def _ask_all(
                     finding=word.finding,
                     comment=word.comment,
                     method=word.method,
+                    expected_word=member.word,
                 )
             )
         except NotSent:
