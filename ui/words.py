@@ -923,6 +923,16 @@ EVENTS: dict[str, EventWords] = {
     "late_defect": EventWords("defect after the verdict", attention=True),
     "chain_broken": EventWords("records were changed", attention=True),
     "decision_stale": EventWords("decision overtaken", attention=False),
+    "login": EventWords("logged in", attention=False),
+    "login_refused": EventWords("login refused", attention=True),
+    "not_authorised": EventWords("not allowed", attention=True),
+    "bypass": EventWords("bypass", attention=True),
+    "challenge_failed": EventWords("challenge failed", attention=True),
+    "record_changed": EventWords("records were changed", attention=True),
+    "period": EventWords("new period", attention=False),
+    "period_failed": EventWords("period not closed", attention=True),
+    "impostor": EventWords("another's key", attention=True),
+    "log_large": EventWords("log file large", attention=True),
 }
 
 
@@ -945,6 +955,16 @@ GERMAN_EVENTS: dict[str, str] = {
     "late_defect": "Fehler nach dem Urteil",
     "chain_broken": "Datensätze verändert",
     "decision_stale": "Entscheidung überholt",
+    "login": "angemeldet",
+    "login_refused": "Anmeldung abgewiesen",
+    "not_authorised": "nicht erlaubt",
+    "bypass": "Überbrückung",
+    "challenge_failed": "Fehlermuster verfehlt",
+    "record_changed": "Datensätze verändert",
+    "period": "neuer Zeitraum",
+    "period_failed": "Zeitraum nicht beendet",
+    "impostor": "fremder Schlüssel",
+    "log_large": "Logdatei groß",
 }
 
 

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 from test_people_on_a_line import PASSWORD, Floor
-from test_ui import BROWSER_FLAGS, CHROMIUM, free_port, needs_chromium
+from test_ui import BROWSER_FLAGS, CHROMIUM, SCREENSHOTS, free_port, needs_chromium
 
-from inspection.messages import Action, Fault
+from inspection.messages import Action, Fault, Role
+from inspection.package import bundled_package
+from inspection.rendering import body
+from inspection.station.people import PersonEntry, hashed, write_people
 from inspection.testing import boards
+from inspection.testing.demo_cameras import demo_cameras
+from inspection.testing.demo_pool import kept_pool
+from inspection.testing.line import Line
 from ui.views.review import TOO_FAST_NS
 
 if TYPE_CHECKING:
@@ -73,8 +79,12 @@ def serving(floor: Floor) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def looking(browser: Browser, url: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+def looking(browser: Browser, url: str, scheme: str = "light") -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800},
+        locale="en-US",
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     until = time.monotonic() + PATIENCE_MS / 1000
@@ -92,9 +102,11 @@ def looking(browser: Browser, url: str) -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def reviewing(browser: Browser, url: str, user: str = "anna") -> Iterator[Page]:
+def reviewing(
+    browser: Browser, url: str, user: str = "anna", scheme: str = "light"
+) -> Iterator[Page]:
     """A page where somebody has logged in and has a question before him."""
-    with looking(browser, url) as page:
+    with looking(browser, url, scheme) as page:
         page.get_by_role("button", name="Log in").first.click()
         page.get_by_label("User").fill(user)
         page.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -211,3 +223,46 @@ def test_whoever_has_not_logged_in_sees_everything_and_can_decide_nothing(
             other.keyboard.press("g")
             decide(page, "d")
         assert floor.rows("SELECT person, action FROM decision") == [("anna", "confirm")]
+
+
+@needs_chromium
+@pytest.mark.skipif(SCREENSHOTS not in os.environ, reason=f"{SCREENSHOTS} names no folder")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_manual_shows_review_with_rendered_welds(
+    tmp_path: Path, browser: Browser, scheme: str
+) -> None:
+    views = list(body.points())[:4]
+    with (
+        kept_pool(tmp_path, bodies=10, seed=7, views=views, progress=lambda *_: None) as (
+            folder,
+            pool,
+        ),
+        demo_cameras("simulated", body.CAMERAS, folder, lambda *_: None) as cameras,
+    ):
+        port = free_port()
+        line = Line(
+            tmp_path / "line",
+            plans=[body.write_plan(tmp_path / "plan", len(views))],
+            models={"spot-weld": bundled_package()},
+            cameras=cameras.settings,
+            parts=[each.part for each in pool.bodies],
+            plan="body-side",
+            timeout_ms=PATIENCE_MS,
+            ready_timeout_ms=PATIENCE_MS,
+            ui_port=port,
+            people=True,
+        )
+        anna = PersonEntry(name="anna", roles=(Role.QUALITY,), password=hashed(PASSWORD))
+        write_people(line.folder / "people.toml", [anna])
+        with contextlib.closing(line):
+            line.start("station", *line.edges, "plc", "ui")
+            assert line.wait("plc", 200) == 0
+            url = f"http://127.0.0.1:{port}/review"
+            with reviewing(browser, url, scheme=scheme) as page:
+                page.locator(".large img").wait_for()
+                decide(page, "d")
+                page.locator(".recorded").wait_for()
+                page.evaluate("document.fonts.ready")
+                assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+                path = Path(os.environ[SCREENSHOTS]) / f"review-{scheme}.png"
+                page.screenshot(path=path, animations="disabled")
