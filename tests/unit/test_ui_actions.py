@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import zmq
@@ -67,7 +67,7 @@ class Hall(Floor):
                     return []
                 return sent
 
-            self.station.work = lossy  # type: ignore[method-assign]
+            self.station.work = cast(Any, lossy)  # type: ignore[method-assign]
             try:
                 while not answer.done():
                     self.service.step(self.station, 20)
@@ -98,7 +98,7 @@ def test_who_logs_in_is_known_with_roles_and_a_wrong_password_is_refused(
     hall: Hall, counter: Counter
 ) -> None:
     session = hall.while_asked(lambda: counter.login("otto", PASSWORD))
-    assert (session.user, session.roles) == ("otto", {Role.OPERATOR})
+    assert (session.user, session.roles) == ("otto", frozenset({Role.OPERATOR}))
     assert session.token not in repr(session)
     with pytest.raises(Refused, match="user name or password is wrong") as refused:
         hall.while_asked(lambda: counter.login("otto", "another horse"))

@@ -276,17 +276,20 @@ def _question(shared: Shared, table: Table, queue: Queue, session: Session | Non
             say("review.look_again"), key=f"again-{table.turn}", on_click=_again, args=(shared,)
         )
     with st.container(key="desk"):
-        left, middle, right = st.columns([47, 29, 24], gap="small")
+        left, rest = st.columns([47, 53], gap="small")
         with left:
             show(_large(shared, detail))
             _buttons(shared, table, queue, session)
+        with rest:
+            middle, right = st.columns([29, 24], gap="small")
         with middle:
             show(*_facts(shared, detail, session))
         with right:
             show(_good(shared, detail))
             show(_history(shared, detail))
-    if table.batch:
-        _batch(shared, table)
+        if table.batch:
+            with rest:  # where it is seen at once, beside what it is like
+                _batch(shared, table)
 
 
 def _has_changed(shared: Shared, item: Item) -> bool:
