@@ -700,7 +700,10 @@ class Decide(Message, frozen=True):
     """A person's word on one point of a closed run. Idempotent by ``request_id``.
 
     ``expected_seq`` and ``expected_record`` are the verdict and the record that the person looked
-    at (0 where the point has none): what has changed since is not decided on.
+    at (0 where the point has none): what has changed since is not decided on. ``expected_word`` is
+    the number of the last word on the point that the person knew of (0: none); where it is given,
+    what somebody else has said since is not decided on either, unless it is kept from a second
+    person.
     """
 
     token: Token
@@ -713,6 +716,7 @@ class Decide(Message, frozen=True):
     finding: Text = ""
     comment: Text = ""
     method: Text = ""
+    expected_word: Count | UnsetType = UNSET
 
 
 class Decided(Message, frozen=True):

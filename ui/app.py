@@ -1,4 +1,5 @@
-"""The script that Streamlit runs for each browser: opens what the pages share, shows one page."""
+"""The script that Streamlit runs for each browser: opens what the pages share, says who is there,
+shows one page."""
 
 from __future__ import annotations
 
@@ -11,24 +12,33 @@ from PIL import Image, ImageDraw
 from inspection.clock import SystemClock
 from inspection.evidence import EvidenceStore
 from inspection.store import Reader
+from ui import words
 from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
-from ui.views import line
-from ui.views.shared import Shared
+from ui.views import line, login, review
+from ui.views.shared import Shared, begin
+from ui.waiting import Waiting
+from ui.words import say
 
 STYLE = Path(__file__).with_name("style.css")
 
 
 @st.cache_resource(show_spinner=False)
 def shared(path: str) -> Shared:
-    """What all browsers share: one reader of the store, one cache of pictures."""
+    """What all browsers share: one reader of the store, one cache of pictures. Nothing in it is of
+    one person or of one browser."""
     config = read_ui(Path(path))
+    reader, clock = Reader(config.store), SystemClock()
     return Shared(
-        line=Line(Reader(config.store), SystemClock()),
+        line=Line(reader, clock),
+        waiting=Waiting(reader, clock),
         pictures=Pictures(EvidenceStore(config.evidence)),
+        models=config.models,
         classes=config.classes,
         title=config.file.title,
+        station=None if config.file.station is None else config.file.station.people,
+        keys=config.keys,
     )
 
 
@@ -42,16 +52,39 @@ def icon() -> Image.Image:
     return image
 
 
+def language() -> None:
+    """The choice of language; what the browser asks for until somebody chooses."""
+    st.session_state.setdefault("language", words.preferred(st.context.locale))
+    st.selectbox(
+        say("language"),
+        list(words.LANGUAGES),
+        format_func=lambda name: words.LANGUAGES[name],
+        key="language",
+        label_visibility="collapsed",
+        width=104,
+    )
+
+
 def main() -> None:
     opened = shared(sys.argv[1])
 
     def line_page() -> None:
         line.page(opened)
 
-    st.set_page_config(page_title=opened.title or "Line", page_icon=icon(), layout="wide")
+    def review_page() -> None:
+        review.page(opened)
+
+    begin()
+    st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
-    pages = [st.Page(line_page, title="Line", url_path="line", default=True)]
-    st.navigation(pages, position="hidden").run()
+    with st.container(key="person", horizontal=True, vertical_alignment="center", gap="small"):
+        language()
+        login.box(opened)
+    pages = [
+        st.Page(line_page, title=say("page.line"), url_path="line", default=True),
+        st.Page(review_page, title=say("page.review"), url_path="review"),
+    ]
+    st.navigation(pages, position="top").run()
 
 
 main()

@@ -8,13 +8,23 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from inspection.config import read_config, resolve
+from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
-from inspection.package import read_manifest
+from inspection.keys import ClientKeys, ClientKeysFile, client_keys
+from inspection.messages import Severity
+from inspection.package import POLICY, read_manifest
+from inspection.policy import Policy, read_policy
 from inspection.registry import pointer_of, versions
 
 ADDRESS = "127.0.0.1"
-"""The only address the pages are served on: they ask nobody who he is."""
+"""The only address the pages are served on: whoever only looks is asked nothing."""
+
+
+class StationLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How decisions reach the station."""
+
+    people: Endpoint
+    """Its ``listen.people``."""
 
 
 class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +39,22 @@ class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What people call this line; beside the station's id at the top of each page."""
     models: list[str] = []
     """Folders of model packages, for the names of their classes; without, scores have numbers."""
+    station: StationLink | None = None
+    """Where to log in and to decide; without, the pages only show."""
+    keys: ClientKeysFile | None = None
+    """The pages' own key and the station's, where the station has keys."""
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What is known of a model package. ``policy`` is None where none lies beside it."""
+
+    classes: tuple[str, ...]
+    severities: Mapping[str, Severity]
+    """Of the defect classes."""
+    margin: float
+    """How much of its surroundings a picture shows on each side, as a share of the region."""
+    policy: Policy | None
+    policy_hash: str = ""
 
 
 class UiConfig(Struct, frozen=True, kw_only=True):
@@ -37,8 +63,14 @@ class UiConfig(Struct, frozen=True, kw_only=True):
     file: UiFile
     store: Path
     evidence: str
-    classes: Mapping[str, tuple[str, ...]]
-    """Names of the classes in the order of the scores, by the hash of the model package."""
+    models: Mapping[str, Known]
+    """By the hash of the model package."""
+    keys: ClientKeys | None = None
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the classes in the order of the scores, by the hash of the model package."""
+        return {package: known.classes for package, known in self.models.items()}
 
 
 def read_ui(path: Path) -> UiConfig:
@@ -54,15 +86,32 @@ def read_ui(path: Path) -> UiConfig:
         if Path(evidence).is_file():
             wrong = "is a file: name the folder of the pictures"
             raise ConfigurationError(Problem(str(path), None, "evidence", f"{evidence} {wrong}"))
-    classes = {}
+    models = {}
     for number, folder in enumerate(file.models):
         place = resolve(path, folder)
         try:
             # Of a registry all versions: results of each may be on record.
             for each in versions(pointer_of(place).parent) or [place]:
-                manifest, package = read_manifest(each)
-                classes[package] = manifest.class_names
+                package, known = _known(each)
+                models[package] = known
         except PackageError as error:
             field = f"models[{number}]"
             raise ConfigurationError(Problem(str(path), None, field, str(error))) from None
-    return UiConfig(file=file, store=store, evidence=evidence, classes=classes)
+    endpoints = {} if file.station is None else {"station.people": file.station.people}
+    keys = client_keys(path, file.keys, endpoints)
+    return UiConfig(file=file, store=store, evidence=evidence, models=models, keys=keys)
+
+
+def _known(folder: Path) -> tuple[str, Known]:
+    manifest, package = read_manifest(folder)
+    policy, policy_hash = None, ""
+    if (folder / POLICY).exists():
+        policy, policy_hash = read_policy(folder / POLICY)
+    severities = {each.name: each.severity for each in manifest.classes if each.severity}
+    return package, Known(
+        classes=manifest.class_names,
+        severities=severities,
+        margin=manifest.input.margin,
+        policy=policy,
+        policy_hash=policy_hash,
+    )

@@ -16,23 +16,34 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inspection.evidence import EvidenceStore
+from ui import words
 
 MAX_SIDE_PX = 320
 """Twice the size on the page, for screens with small pixels."""
+LARGE_SIDE_PX = 1200
+"""Of the one picture that somebody decides on."""
 
 MAX_PIXELS = 2**27
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-KEPT = 512
+KEPT_CHARACTERS = 64 * 1024 * 1024
+"""Of all pictures that are kept, so that a day of looking does not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """``source`` is a data URL, empty where there is nothing to show; ``why`` then says why."""
+    """``source`` is a data URL, empty where there is nothing to show; ``why`` then says why. The
+    size is that of the picture as it was kept."""
 
     source: str = ""
     width_px: int = 0
     height_px: int = 0
-    why: str = ""
+    fault: str = ""
+    """A key of `ui.words.TEXTS`: whoever looks next may speak another language."""
+    what: str = ""
+
+    @property
+    def why(self) -> str:
+        return words.say(self.fault, what=self.what) if self.fault else ""
 
 
 class Pictures:
@@ -40,43 +51,48 @@ class Pictures:
 
     def __init__(self, evidence: EvidenceStore) -> None:
         self._evidence = evidence
-        self._kept: OrderedDict[str, Picture] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], Picture] = OrderedDict()
+        self._characters = 0
         self._lock = threading.Lock()
 
-    def get(self, sha256: str | None) -> Picture:
-        """The picture of that hash. What is missing is looked for again next time: pictures travel
-        behind the results they belong to."""
+    def get(self, sha256: str | None, side_px: int = MAX_SIDE_PX) -> Picture:
+        """The picture of that hash, no larger than that. What is missing is looked for again next
+        time: pictures travel behind the results they belong to."""
         if sha256 is None:
-            return Picture(why="The edge kept no picture of this point.")
+            return Picture(fault="picture.none")
+        key = (sha256, side_px)
         with self._lock:
-            if sha256 in self._kept:
-                self._kept.move_to_end(sha256)
-                return self._kept[sha256]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
         data = self._evidence.get(sha256)
         if data is None:
-            return Picture(why="The picture is not here: still on its way, lost, or changed since.")
+            return Picture(fault="picture.missing")
         try:
-            picture = _encoded(data)
+            picture = _encoded(data, side_px)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             # A file of that hash cannot become another, so this is final.
-            picture = Picture(why=f"The picture cannot be shown: {type(error).__name__}.")
+            picture = Picture(fault="picture.broken", what=type(error).__name__)
         with self._lock:
-            self._kept[sha256] = picture
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            if key not in self._kept:
+                self._kept[key] = picture
+                self._characters += len(picture.source)
+            while self._characters > KEPT_CHARACTERS:
+                _, dropped = self._kept.popitem(last=False)
+                self._characters -= len(dropped.source)
         return picture
 
 
-def _encoded(data: bytes) -> Picture:
+def _encoded(data: bytes, side_px: int) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
             width, height = opened.size
-            opened.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))  # JPEG decodes to less at once
+            opened.draft("RGB", (side_px, side_px))  # JPEG decodes to less at once
             image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
-    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    image.thumbnail((side_px, side_px))
     out = io.BytesIO()
     image.save(out, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"

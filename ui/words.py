@@ -1,20 +1,502 @@
-"""What is said to people: verdicts, reasons and events in words, numbers and times in one form.
+"""What is said to people, in English and German: every text of every page, from this one table.
 
-A verdict is always a word with a mark, so that its colour is never the only sign of it.
+A verdict is always a word with a mark, so that its colour is never the only sign of it. The words
+of verdicts (OK, NOK, REVIEW ...) are the same in every language, because they are what the PLC, the
+logs and the drawings say.
 """
 
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
 from datetime import datetime
 from typing import NamedTuple
 
 from inspection.messages import Reason, RunVerdict, Severity, Verdict
 
-OK_MEANS = (
-    "OK means that nothing visible is wrong; nugget size and cold welds are not visible. "
-    "They need an ultrasonic or destructive test."
-)
+LANGUAGES = {"en": "English", "de": "Deutsch"}
+_language: ContextVar[str] = ContextVar("language", default="en")
+
+
+def speak(language: str) -> None:
+    """The language of what this thread says from now on. Every run of a page begins with it."""
+    _language.set(language if language in LANGUAGES else "en")
+
+
+def say(key: str, /, **values: object) -> str:
+    """A text of `TEXTS` in the language of this thread, with its places filled."""
+    english, german = TEXTS[key]
+    return (german if _language.get() == "de" else english).format(**values)
+
+
+def preferred(locale: str | None) -> str:
+    """The language that a browser asks for, or English."""
+    asked = (locale or "").lower().split("-")[0]
+    return asked if asked in LANGUAGES else "en"
+
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # ------------------------------------------------------------------- words of every page
+    "ok.means": (
+        (
+            "OK means that nothing visible is wrong; nugget size and cold welds are not visible. "
+            "They need an ultrasonic or destructive test."
+        ),
+        (
+            "OK heißt, dass nichts Sichtbares falsch ist; Linsengröße und Kaltschweißungen sieht"
+            " man nicht. Sie brauchen eine Ultraschall- oder zerstörende Prüfung."
+        ),
+    ),
+    "open": ("open", "offen"),
+    "severity.minor": ("minor", "gering"),
+    "severity.major": ("major", "schwer"),
+    "severity.critical": ("critical", "kritisch"),
+    "severity.unknown": ("severity unknown", "Schwere unbekannt"),
+    "points.one": ("{count} point", "{count} Punkt"),
+    "points.many": ("{count} points", "{count} Punkte"),
+    "runs.one": ("{count} run", "{count} Lauf"),
+    "runs.many": ("{count} runs", "{count} Läufe"),
+    "parts.one": ("{count} part", "{count} Teil"),
+    "parts.many": ("{count} parts", "{count} Teile"),
+    "days": ("{days} days {hours} h", "{days} Tage {hours} h"),
+    "decimal.sign": (".", ","),
+    "class.number": ("class {number}", "Klasse {number}"),
+    "picture.none": (
+        "The edge kept no picture of this point.",
+        "Von diesem Punkt wurde kein Bild aufgehoben.",
+    ),
+    "picture.missing": (
+        "The picture is not here: still on its way, lost, or changed since.",
+        "Das Bild ist nicht hier: noch unterwegs, verloren oder seither verändert.",
+    ),
+    "picture.broken": (
+        "The picture cannot be shown: {what}.",
+        "Das Bild kann nicht gezeigt werden: {what}.",
+    ),
+    "picture.of": ("picture of point {point}", "Bild von Punkt {point}"),
+    "picture.size": ("{width} x {height} pixels", "{width} x {height} Pixel"),
+    "language": ("Language", "Sprache"),
+    # -------------------------------------------------------------------------- pages and people
+    "page.line": ("Line", "Linie"),
+    "page.review": ("Review", "Entscheiden"),
+    "login": ("Log in", "Anmelden"),
+    "login.user": ("User", "Benutzer"),
+    "login.password": ("Password", "Passwort"),
+    "login.nowhere": (
+        "ui.toml names no station to log in at: these pages only show.",
+        "ui.toml nennt keine Station zum Anmelden: diese Seiten zeigen nur.",
+    ),
+    "login.refused": ("Not logged in: {text}", "Nicht angemeldet: {text}"),
+    "login.unreachable": (
+        "the station cannot be reached.",
+        "die Station ist nicht erreichbar.",
+    ),
+    "login.incomplete": ("Type user and password.", "Benutzer und Passwort eingeben."),
+    "login.roles": ("Roles: {roles}", "Rollen: {roles}"),
+    "login.memory": (
+        "The login is forgotten when this page is loaded again or closed.",
+        "Die Anmeldung wird vergessen, wenn die Seite neu geladen oder geschlossen wird.",
+    ),
+    "logout": ("Log out", "Abmelden"),
+    # --------------------------------------------------------------------------------- head
+    "head.nothing": (
+        "The station has not recorded anything yet.",
+        "Die Station hat noch nichts aufgezeichnet.",
+    ),
+    "head.last": ("Last record {when}, {age} ago.", "Letzter Datensatz {when}, vor {age}."),
+    "head.running": ("● station running", "● Station läuft"),
+    "head.gone": ("✕ no station", "✕ keine Station"),
+    "head.challenge": (
+        "Challenge {part} passed {when}.",
+        "Fehlermuster {part} bestanden {when}.",
+    ),
+    "head.read": ("Page read {when}.", "Gelesen {when}."),
+    "head.fault": (
+        "✕ {fault}. Shown is what was known at {when}, {age} ago.",
+        "✕ {fault}. Gezeigt ist, was um {when} bekannt war, vor {age}.",
+    ),
+    "head.no_station": (
+        "✕ No station runs on this machine: nothing new is recorded.",
+        "✕ Auf diesem Rechner läuft keine Station: nichts Neues wird aufgezeichnet.",
+    ),
+    "head.still_open": (" Still open: {runs}.", " Noch offen: {runs}."),
+    "head.silent": (
+        "▲ A part is open, but nothing has been recorded for {age}.",
+        "▲ Ein Teil ist offen, aber seit {age} wurde nichts aufgezeichnet.",
+    ),
+    "head.bypassed": (
+        (
+            "✕ Bypassed since {since} until {until} by {person}: {why}. Nothing is inspected and"
+            " every part is held."
+        ),
+        (
+            "✕ Überbrückt seit {since} bis {until} durch {person}: {why}. Nichts wird geprüft und"
+            " jedes Teil zurückgehalten."
+        ),
+    ),
+    "head.challenge_failed": (
+        (
+            "✕ Challenge part {part} failed at {when}: the known defect at {missed} was not found."
+            " Parts are held until a challenge passes."
+        ),
+        (
+            "✕ Fehlermuster {part} nicht bestanden um {when}: der bekannte Fehler an {missed} wurde"
+            " nicht gefunden. Teile werden zurückgehalten, bis ein Fehlermuster besteht."
+        ),
+    ),
+    "head.ahead": (
+        "▲ The last record is dated {ahead} ahead of this machine's clock.",
+        "▲ Der letzte Datensatz liegt {ahead} vor der Uhr dieses Rechners.",
+    ),
+    "head.again": (
+        "This page looks again every two seconds.",
+        "Diese Seite sieht alle zwei Sekunden wieder nach.",
+    ),
+    "head.stopped": (
+        "✕ This page is not being refreshed any more: its numbers are old. Load it again.",
+        "✕ Diese Seite wird nicht mehr aufgefrischt: ihre Zahlen sind alt. Neu laden.",
+    ),
+    # --------------------------------------------------------------------------------- line
+    "line.window": ("Time to look back", "Zeit zurück"),
+    "window.all": ("all", "alle"),
+    "line.points": ("Points", "Punkte"),
+    "line.planned": ("planned", "geplant"),
+    "line.coverage": ("Coverage", "Abdeckung"),
+    "line.closed_runs": ("of closed runs", "der geschlossenen Läufe"),
+    "line.with_open": ("{share} with open runs", "{share} mit offenen Läufen"),
+    "line.parts": ("Parts: {count}", "Teile: {count}"),
+    "line.in_runs": ("in {runs}", "in {runs}"),
+    "line.yield": ("First-pass yield", "Gut im ersten Lauf"),
+    "line.first_ok": ("{count} OK in their first run", "{count} OK im ersten Lauf"),
+    "line.first_judged": ("of {count} judged", "von {count} beurteilten"),
+    "line.exact": (
+        "✓ The balance is exact: every planned point is accounted for.",
+        "✓ Die Bilanz stimmt genau: jeder geplante Punkt ist nachgewiesen.",
+    ),
+    "line.inexact": (
+        (
+            "✕ THE BALANCE DOES NOT HOLD: {settled} accounted for, {planned} planned. Stop"
+            " releasing parts; call quality."
+        ),
+        (
+            "✕ DIE BILANZ STIMMT NICHT: {settled} nachgewiesen, {planned} geplant. Keine Teile mehr"
+            " freigeben; Qualität rufen."
+        ),
+    ),
+    "line.contradict": (
+        (
+            "✕ The records of {parts} do not add up to the verdict: {named}. Hold them; the store"
+            " may be damaged."
+        ),
+        (
+            "✕ Die Datensätze von {parts} passen nicht zum Urteil: {named}. Zurückhalten; der"
+            " Speicher kann beschädigt sein."
+        ),
+    ),
+    "line.no_part": ("No part has been begun.", "Noch kein Teil wurde begonnen."),
+    "line.no_part_in": ("No part in the last {window}.", "Kein Teil in den letzten {window}."),
+    "line.last_parts": ("Last parts", "Letzte Teile"),
+    "line.choose": (
+        "choose one to see only its points",
+        "eines wählen, um nur seine Punkte zu sehen",
+    ),
+    "line.newer": ("newer", "neuer"),
+    "line.older": ("older", "älter"),
+    "line.back": ("back", "zurück"),
+    "line.more": ("more", "weiter"),
+    "line.range": ("{first} to {last} of {count}", "{first} bis {last} von {count}"),
+    "line.taken": ("✓ taken", "✓ geholt"),
+    "line.taken.help": ("The PLC has taken this verdict", "Die SPS hat dieses Urteil geholt"),
+    "line.waits": ("waits", "wartet"),
+    "line.waits.help": ("No PLC has taken this verdict", "Keine SPS hat dieses Urteil geholt"),
+    "line.not_ok": ("Not OK", "Nicht OK"),
+    "line.only": ("{part} only", "nur {part}"),
+    "line.verdicts": ("Verdicts", "Urteile"),
+    "line.show_all": ("Show all parts", "Alle Teile zeigen"),
+    "line.chosen_gone": (
+        "The chosen part is not among these any more; all others are shown.",
+        "Das gewählte Teil ist nicht mehr darunter; alle anderen werden gezeigt.",
+    ),
+    "line.none_chosen": ("No verdict is chosen above.", "Oben ist kein Urteil gewählt."),
+    "line.nothing": ("Nothing here: no such point.", "Nichts hier: kein solcher Punkt."),
+    "line.newest": (
+        "of the newest {runs}; the numbers above are of all",
+        "der neuesten {runs}; die Zahlen oben sind von allen",
+    ),
+    "line.all_above": ("of all parts above", "aller Teile oben"),
+    "line.unreadable": (
+        "The record cannot be read now.",
+        "Der Datensatz ist jetzt nicht lesbar.",
+    ),
+    "line.missing": ("Not inspected: {points}", "Nicht geprüft: {points}"),
+    "line.more_groups": (
+        "and {count} more groups: choose a part",
+        "und {count} weitere Gruppen: ein Teil wählen",
+    ),
+    "line.group": (
+        "{points} of view {view}: {short}",
+        "{points} der Ansicht {view}: {short}",
+    ),
+    "line.group_runs": (
+        "{points} of view {view} in {runs}: {short}",
+        "{points} der Ansicht {view} in {runs}: {short}",
+    ),
+    "line.reason": ("reason {code}", "Grund {code}"),
+    "line.more_parts": (
+        "and in {count} more: choose a part to see its points",
+        "und in {count} weiteren: ein Teil wählen, um seine Punkte zu sehen",
+    ),
+    "line.and_more": ("and {count} more", "und {count} weitere"),
+    "line.other_texts": ("{detail} (and {count} other texts)", "{detail} (und {count} andere)"),
+    "line.events": ("What the station says", "Was die Station sagt"),
+    "line.about": (" Part {part}.", " Teil {part}."),
+    "line.silence": ("The station has reported nothing.", "Die Station hat nichts gemeldet."),
+    "column.part": ("part", "Teil"),
+    "column.part.help": ("part, newest first", "Teil, neuestes zuerst"),
+    "column.plan": ("plan", "Plan"),
+    "column.plan.help": ("plan it is inspected with", "Plan, nach dem geprüft wird"),
+    "column.begun": ("begun", "Beginn"),
+    "column.begun.help": ("when the part was begun", "wann das Teil begonnen wurde"),
+    "column.verdict": ("verdict", "Urteil"),
+    "column.verdict.help": ("verdict on the part", "Urteil über das Teil"),
+    "column.ok": ("OK", "OK"),
+    "column.ok.help": ("points that are OK", "Punkte, die OK sind"),
+    "column.nok": ("NOK", "NOK"),
+    "column.nok.help": ("points that are NOK", "Punkte, die NOK sind"),
+    "column.review": ("REV.", "REV."),
+    "column.review.help": ("points in REVIEW", "Punkte in REVIEW"),
+    "column.missed": ("N.I.", "N.I."),
+    "column.missed.help": ("points NOT_INSPECTED", "Punkte NOT_INSPECTED"),
+    "column.plc": ("PLC", "SPS"),
+    "column.plc.help": (
+        "whether the PLC has taken the verdict",
+        "ob die SPS das Urteil geholt hat",
+    ),
+    # ------------------------------------------------------------------------------- review
+    "review.waiting": ("{points} waiting", "{points} warten"),
+    "review.of_runs": ("in the newest {runs}", "in den neuesten {runs}"),
+    "review.cut": ("the most urgent {count} are listed", "die dringendsten {count} sind gelistet"),
+    "review.no_decisions": (
+        (
+            "✕ No station runs on this machine: nothing can be decided now. Shown is what was on"
+            " record at {when}, {age} ago."
+        ),
+        (
+            "✕ Auf diesem Rechner läuft keine Station: jetzt kann nichts entschieden werden."
+            " Gezeigt ist, was um {when} aufgezeichnet war, vor {age}."
+        ),
+    ),
+    "review.log_in": (
+        "▲ Log in (top right) to decide. Anybody may look.",
+        "▲ Zum Entscheiden anmelden (oben rechts). Ansehen darf jeder.",
+    ),
+    "review.filter": ("What waits", "Was wartet"),
+    "review.done": ("Nothing waits here.", "Hier wartet nichts."),
+    "review.done.more": (
+        "What comes in is shown by itself.",
+        "Was hereinkommt, erscheint von selbst.",
+    ),
+    "review.only_passed": (
+        "All others were passed over or set aside by you.",
+        "Alle anderen haben Sie übergangen oder zurückgestellt.",
+    ),
+    "review.from_start": ("Start again from the top", "Wieder von vorn"),
+    "need.second": ("second person", "zweite Person"),
+    "need.disagreement": ("disagreement", "uneins"),
+    "need.review": ("REVIEW", "REVIEW"),
+    "need.nok": ("NOK", "NOK"),
+    "need.not_inspected": ("NOT_INSPECTED", "NOT_INSPECTED"),
+    "need.all": ("all", "alle"),
+    "ask.second": (
+        "One person has called it good. Do you?",
+        "Eine Person nannte es gut. Und Sie?",
+    ),
+    "ask.disagreement": (
+        "Two people disagree. Which is it?",
+        "Zwei Personen sind uneins. Was ist es?",
+    ),
+    "ask.review": (
+        "The machine cannot tell. Is it a defect?",
+        "Die Maschine weiß es nicht. Ist es ein Fehler?",
+    ),
+    "ask.nok": (
+        "The machine sees a defect. Is it one?",
+        "Die Maschine sieht einen Fehler. Ist es einer?",
+    ),
+    "ask.not_inspected": (
+        "Nobody saw this. Inspect the part and say how.",
+        "Niemand sah dies. Das Teil prüfen und sagen, wie.",
+    ),
+    "ask.nothing": ("This waits for nobody.", "Dies wartet auf niemanden."),
+    "ask.nothing.by": ("Decided: {verdict}.", "Entschieden: {verdict}."),
+    "review.second.blind": (
+        "What the first person said is not shown, so that you judge for yourself.",
+        "Was die erste Person sagte, wird nicht gezeigt, damit Sie selbst urteilen.",
+    ),
+    "review.part": ("Part", "Teil"),
+    "review.point": ("Point", "Punkt"),
+    "review.place": ("view {view} · begun {when}", "Ansicht {view} · begonnen {when}"),
+    "review.part_waits": (
+        "The part waits for {points}.",
+        "Das Teil wartet auf {points}.",
+    ),
+    "review.scores": ("Scores and limits", "Werte und Grenzen"),
+    "review.ok_from": ("OK from {limit}", "OK ab {limit}"),
+    "review.nok_from": ("NOK from {limit}", "NOK ab {limit}"),
+    "review.limits_unknown": (
+        "The limits used then are not among the models of ui.toml.",
+        "Die damals benutzten Grenzen sind nicht bei den Modellen von ui.toml.",
+    ),
+    "review.reason": ("Why", "Warum"),
+    "review.said": ("What people said", "Was Personen sagten"),
+    "review.took_back": ("set aside or took it back", "zurückgestellt oder zurückgenommen"),
+    "review.history": ("This point on the last bodies", "Dieser Punkt an den letzten Karossen"),
+    "review.history.none": ("No earlier body.", "Keine frühere Karosse."),
+    "review.good": ("Good ones of this point", "Gute von diesem Punkt"),
+    "review.good.none": (
+        "No picture of a good one was kept so far.",
+        "Bisher wurde kein Bild eines guten aufgehoben.",
+    ),
+    "review.region": (
+        "The frame is the point's region.",
+        "Der Rahmen ist der Bereich des Punktes.",
+    ),
+    "review.comment": ("Comment", "Kommentar"),
+    "review.comment.hint": ("why, for whoever reads it later", "warum, für spätere Leser"),
+    "review.method": ("Method", "Methode"),
+    "review.method.hint": (
+        "how the part itself was inspected",
+        "wie das Teil selbst geprüft wurde",
+    ),
+    "review.changed": (
+        (
+            "▲ Somebody or something has changed this point since you opened it. A decision on it"
+            " will be refused: look at it again."
+        ),
+        (
+            "▲ Dieser Punkt hat sich geändert, seit Sie ihn öffneten. Eine Entscheidung wird"
+            " abgewiesen: sehen Sie ihn noch einmal an."
+        ),
+    ),
+    "review.look_again": ("Show it as it now stands", "Zeigen, wie er jetzt steht"),
+    "review.find": ("Find a point", "Punkt suchen"),
+    "review.find.go": ("Show", "Zeigen"),
+    "review.find.none": (
+        "There is no such point, or no verdict on that part yet.",
+        "Es gibt keinen solchen Punkt, oder noch kein Urteil über dieses Teil.",
+    ),
+    "review.find.hint": (
+        "Also for a defect found later at a point that was called OK.",
+        "Auch für einen Fehler, der später an einem OK-Punkt gefunden wurde.",
+    ),
+    "review.members": ("These {points}: {ids}", "Diese {points}: {ids}"),
+    "review.similar": ("Similar: {count}", "Ähnliche: {count}"),
+    "review.similar.off": ("Only this one", "Nur dieses"),
+    "review.similar.hint": (
+        (
+            "Take out what is different; the next decision is then for all that are left, and for"
+            " the one above."
+        ),
+        (
+            "Was anders ist, herausnehmen; die nächste Entscheidung gilt dann für alle übrigen und"
+            " für das obige."
+        ),
+    ),
+    "review.similar.all": ("Decides on {points}", "Entscheidet über {points}"),
+    "act.confirm": ("Defect", "Fehler"),
+    "act.overrule": ("Good", "Gut"),
+    "act.reclassify": ("Defect, but …", "Fehler, aber …"),
+    "act.cannot_tell": ("Cannot tell", "Unklar"),
+    "act.escape": ("Escape", "Durchschlupf"),
+    "act.repaired": ("Repaired", "Repariert"),
+    "act.undo": ("Undo", "Zurücknehmen"),
+    "act.next": ("Next", "Weiter"),
+    "act.previous": ("Back", "Zurück"),
+    "act.confirm.help": (
+        "The machine is right, or the suspicion is a defect: NOK",
+        "Die Maschine hat recht, oder der Verdacht ist ein Fehler: NOK",
+    ),
+    "act.overrule.help": ("There is no defect: OK", "Es ist kein Fehler: OK"),
+    "act.reclassify.help": ("A defect, and it is: {name}", "Ein Fehler, und zwar: {name}"),
+    "act.cannot_tell.help": (
+        "Not to be told from this picture; it waits on for somebody else",
+        "Aus diesem Bild nicht zu sagen; es wartet weiter auf jemand anderen",
+    ),
+    "act.escape.help": (
+        "A defect at a point that was called OK",
+        "Ein Fehler an einem Punkt, der OK hieß",
+    ),
+    "act.undo.help": (
+        "Take back what you said last: a further entry, nothing is erased",
+        "Das zuletzt Gesagte zurücknehmen: ein weiterer Eintrag, nichts wird gelöscht",
+    ),
+    "why.no_station": ("No station runs.", "Keine Station läuft."),
+    "why.no_login": ("Log in first.", "Erst anmelden."),
+    "why.role": ("Your role may not say this.", "Ihre Rolle darf das nicht sagen."),
+    "why.makes_no_sense": ("Makes no sense here.", "Hier nicht sinnvoll."),
+    "why.method": (
+        "Nobody saw this point: name the method by which the part was inspected.",
+        "Niemand sah diesen Punkt: die Methode nennen, mit der das Teil geprüft wurde.",
+    ),
+    "why.too_fast": (
+        "Too fast: the picture had only just come. Press again.",
+        "Zu schnell: das Bild war eben erst da. Noch einmal drücken.",
+    ),
+    "told.recorded": (
+        "✓ {action}: {part}, {point} → {verdict}. The part: {run_verdict}.",
+        "✓ {action}: {part}, {point} → {verdict}. Das Teil: {run_verdict}.",
+    ),
+    "told.recorded_many": (
+        "✓ {action}: {points} recorded.",
+        "✓ {action}: {points} aufgezeichnet.",
+    ),
+    "told.second": (" A second person must say the same.", " Eine zweite Person muss zustimmen."),
+    "told.disagreement": (" People disagree.", " Personen sind uneins."),
+    "told.taken_back": ("✓ Taken back: {part}, {point}.", "✓ Zurückgenommen: {part}, {point}."),
+    "told.back": ("Back at {part}, {point}.", "Zurück bei {part}, {point}."),
+    "told.nothing_to_undo": ("There is nothing to take back.", "Es gibt nichts zurückzunehmen."),
+    "told.stale": (
+        (
+            "✕ Not recorded: it has changed since you looked. It is shown as it now stands; your"
+            " text is kept. The station says: {text}"
+        ),
+        (
+            "✕ Nicht aufgezeichnet: es hat sich geändert, seit Sie es ansahen. Gezeigt ist es, wie"
+            " es jetzt steht; Ihr Text ist noch da. Die Station sagt: {text}"
+        ),
+    ),
+    "told.refused": (
+        "✕ Not recorded. The station says: {text}",
+        "✕ Nicht aufgezeichnet. Die Station sagt: {text}",
+    ),
+    "told.refused_many": (
+        "✕ Not recorded: {points}. The station says: {text}",
+        "✕ Nicht aufgezeichnet: {points}. Die Station sagt: {text}",
+    ),
+    "told.not_sent": (
+        "✕ Not recorded: the station cannot be reached. Nothing is lost: your text is still here.",
+        (
+            "✕ Nicht aufgezeichnet: die Station ist nicht erreichbar. Nichts ist verloren: Ihr Text"
+            " ist noch da."
+        ),
+    ),
+    "told.no_answer": (
+        (
+            "✕ The station has not answered: it may be on record or not. Press the same key again:"
+            " it is never recorded twice."
+        ),
+        (
+            "✕ Die Station hat nicht geantwortet: vielleicht ist es aufgezeichnet, vielleicht"
+            " nicht. Dieselbe Taste noch einmal drücken: doppelt wird nichts aufgezeichnet."
+        ),
+    ),
+    "told.log_in_again": (
+        "✕ Not recorded: {text}. Your text is kept.",
+        "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
+    ),
+    "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+}
+"""Every text of every page but the reasons and events below: English, German."""
 
 THIN_SPACE = "\u202f"
 """Between groups of digits: no reader takes it for a decimal sign, and no line breaks at it."""
@@ -31,6 +513,13 @@ RUN_MARKS: dict[RunVerdict | None, str] = {
     RunVerdict.HOLD: "‖",
     None: "…",
 }
+NEED_MARKS = {
+    "second": "②",
+    "disagreement": "⇄",
+    "review": VERDICT_MARKS[Verdict.REVIEW],
+    "nok": VERDICT_MARKS[Verdict.NOK],
+    "not_inspected": VERDICT_MARKS[Verdict.NOT_INSPECTED],
+}
 SEVERITY_MARKS: dict[Severity, str] = {
     Severity.MINOR: "▪",
     Severity.MAJOR: "▪▪",
@@ -40,7 +529,14 @@ SEVERITY_MARKS: dict[Severity, str] = {
 
 def run_word(verdict: RunVerdict | None) -> str:
     """A run's verdict with its mark; None while it is open."""
-    return f"{RUN_MARKS[verdict]} {'open' if verdict is None else verdict.value}"
+    return f"{RUN_MARKS[verdict]} {say('open') if verdict is None else verdict.value}"
+
+
+def severity_word(severity: Severity | None) -> str:
+    """A severity with its mark; None where the plan does not say."""
+    if severity is None:
+        return say("severity.unknown")
+    return f"{SEVERITY_MARKS[severity]} {say(f'severity.{severity.value}')}"
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -242,6 +738,199 @@ REASONS: dict[Reason, Said] = {
 }
 
 
+GERMAN_REASONS: dict[Reason, Said] = {
+    Reason.NONE: Said(
+        "kein Grund genannt",
+        "Es wurde nichts gefunden, was falsch wäre.",
+        "Nichts zu tun.",
+    ),
+    Reason.DEFECT: Said(
+        "Fehler",
+        "Das Modell sieht hier einen Fehler.",
+        "Teil ansehen, reparieren und erneut prüfen lassen.",
+    ),
+    Reason.UNCERTAIN: Said(
+        "das Modell ist unsicher",
+        "Das Modell ist weder sicher, dass es gut ist, noch, dass es schlecht ist.",
+        "Bild oder Teil ansehen und entscheiden.",
+    ),
+    Reason.OUT_OF_DISTRIBUTION: Said(
+        "anders als alles, was das Modell kennt",
+        "Das Bild weicht von allem ab, womit das Modell trainiert wurde: hier ist kein Verlass.",
+        "Bild ansehen: anderes Material, andere Lampe, anderes Teil? Dann entscheiden.",
+    ),
+    Reason.NO_IMAGE: Said(
+        "kein Bild",
+        "Die Kamera gab kein Bild, als sie gefragt wurde.",
+        "Strom, Kabel und Trigger der Kamera prüfen.",
+    ),
+    Reason.IMAGE_UNREADABLE: Said(
+        "Bild unlesbar",
+        "Was die Kamera lieferte, ist kein ganzes Bild.",
+        "Kabel und Netz der Kamera prüfen; das Bild noch einmal aufnehmen.",
+    ),
+    Reason.IMAGE_WRONG_SIZE: Said(
+        "Bild in anderer Größe",
+        "Das Bild hat nicht die Größe, die der Plan nennt.",
+        "Auflösung der Kamera prüfen oder die richtige Größe in den Plan schreiben.",
+    ),
+    Reason.IMAGE_TOO_DARK: Said(
+        "Bild zu dunkel",
+        "Das Bild ist schwarz und ohne Kontrast.",
+        "Lampe, Objektivdeckel und Belichtung prüfen.",
+    ),
+    Reason.IMAGE_TOO_BRIGHT: Said(
+        "Bild zu hell",
+        "Das Bild ist weiß und ohne Kontrast.",
+        "Auf Blendung und Belichtung prüfen.",
+    ),
+    Reason.MODEL_UNAVAILABLE: Said(
+        "Modell nicht geladen",
+        "Der Edge-Rechner konnte das Modell, das der Plan will, nicht laden.",
+        "Sein Log lesen: das Paket fehlt, ist verändert oder besteht seinen eigenen Test nicht.",
+    ),
+    Reason.MODEL_OUTPUT_INVALID: Said(
+        "Modell gab keine brauchbaren Werte",
+        "Was das Modell berechnet hat, sind keine Wahrscheinlichkeiten und zählt darum nicht.",
+        "Bild aufheben, dem Ersteller des Modells melden, zur letzten Version zurückgehen.",
+    ),
+    Reason.MODEL_NOT_RELEASED: Said(
+        "anderes Modell als freigegeben",
+        "Beurteilt wurde mit einem Modell oder einer Policy, die diese Station nicht freigab.",
+        "Das freigegebene Paket auf dem Edge-Rechner installieren oder das neue freigeben.",
+    ),
+    Reason.POLICY_DISAGREES: Said(
+        "Edge-Rechner und Station uneins",
+        "Die Policy sagt auf der Station zu denselben Werten etwas anderes als am Edge-Rechner.",
+        "Softwareversionen von Edge-Rechner und Station vergleichen.",
+    ),
+    Reason.EDGE_NOT_CONNECTED: Said(
+        "Edge-Rechner nicht verbunden",
+        "Kein Edge-Rechner mit dieser Kamera war verbunden.",
+        "Edge-Rechner starten oder sein Netz zur Station prüfen.",
+    ),
+    Reason.EDGE_LOST: Said(
+        "Edge-Rechner verloren",
+        "Der Edge-Rechner wurde gefragt, verstummte und konnte nicht noch einmal gefragt werden.",
+        "Strom und Log des Edge-Rechners prüfen; das Teil erneut prüfen lassen.",
+    ),
+    Reason.EDGE_FAILED: Said(
+        "Edge-Rechner gescheitert",
+        "Der Edge-Rechner konnte nicht zu Ende kommen und sagte nicht mehr.",
+        "Sein Log aus dieser Zeit lesen.",
+    ),
+    Reason.LATE: Said(
+        "zu spät",
+        "Vor der Frist des Plans kam keine Antwort.",
+        "Falls es wieder vorkommt: dem Plan mehr Zeit geben oder dem Edge-Rechner weniger Punkte.",
+    ),
+    Reason.NOT_TRIGGERED: Said(
+        "nicht ausgelöst",
+        "Die SPS hat diese Ansicht nie verlangt.",
+        "Roboterprogramm und Folge der Ansichten in der SPS prüfen.",
+    ),
+    Reason.RUN_ENDED: Said(
+        "Lauf vorher beendet",
+        "Die SPS beendete den Lauf, bevor diese Ansicht verlangt war.",
+        "Prüfen, warum der Takt verkürzt wurde; das Teil erneut prüfen lassen.",
+    ),
+    Reason.STATION_RESTARTED: Said(
+        "Station neu gestartet",
+        "Der Rechner der Station startete neu, während der Lauf offen war.",
+        "Das Teil erneut prüfen lassen.",
+    ),
+    Reason.RECORD_UNREADABLE: Said(
+        "Datensatz unlesbar",
+        "Was der Edge-Rechner zu diesem Punkt schrieb, ist nicht lesbar.",
+        "Das Teil erneut prüfen lassen; die Platte des Edge-Rechners prüfen.",
+    ),
+    Reason.RECORD_LOST: Said(
+        "Datensatz verloren",
+        "Die Antwort ließ diesen Punkt aus, oder ihr Datensatz ist weg.",
+        "Das Teil erneut prüfen lassen; die Platte des Edge-Rechners prüfen.",
+    ),
+    Reason.RECORD_CONFLICT: Said(
+        "zwei verschiedene Antworten",
+        "Dieselbe Frage wurde zweimal beantwortet, und nicht gleich.",
+        "Das Teil erneut prüfen lassen; prüfen, dass kein Edge-Rechner doppelt läuft.",
+    ),
+    Reason.REPAIRED: Said(
+        "repariert, seither nicht angesehen",
+        "Jemand hat das Teil hier repariert; was vorher gesehen wurde, gilt nicht mehr.",
+        "Den Punkt erneut prüfen lassen, oder das Teil selbst prüfen und die Methode nennen.",
+    ),
+    Reason.DISAGREEMENT: Said(
+        "Personen uneins",
+        "Eine Person sagte, es sei ein Fehler, eine andere, es sei keiner.",
+        "Gemeinsam ansehen; wer sich irrte, sagt es, und der Punkt ist entschieden.",
+    ),
+    Reason.BYPASSED: Said(
+        "Prüfung überbrückt",
+        "Jemand hatte die Prüfung abgeschaltet, als das Teil hier stand.",
+        "Das Teil selbst prüfen oder noch einmal durch die Station schicken.",
+    ),
+    Reason.SUPERSEDED: Said(
+        "ein späterer Lauf existiert",
+        "Das Teil wurde seither erneut geprüft; nur sein letzter Lauf kann es OK machen.",
+        "Den letzten Lauf des Teils ansehen.",
+    ),
+    Reason.CHALLENGE_DUE: Said(
+        "kein Fehlermuster in der Zeit",
+        "In der Zeit, die der Plan setzt, ging kein Teil mit bekannten Fehlern durch die Linie.",
+        "Ein Fehlermuster durch die Station schicken, dann dieses Teil erneut prüfen.",
+    ),
+    Reason.CHALLENGE_FAILED: Said(
+        "Fehlermuster nicht erkannt",
+        "Die Linie hatte einen bekannten Fehler eines Fehlermusters übersehen.",
+        "Ursache finden, ein Fehlermuster bestehen, dann dieses Teil erneut prüfen.",
+    ),
+    Reason.CHALLENGE_PART: Said(
+        "ein Fehlermuster",
+        "Dieses Teil hat bekannte Fehler und beweist, dass die Linie sie findet.",
+        "Zurück ins Regal: es wird nie freigegeben.",
+    ),
+}
+_BY_NUMBER: dict[int, Said] = {
+    205: Said(
+        "Teil nicht an seinem Platz",
+        "Die Marken des Teils sind nicht, wo sie sein dürfen, oder es ist eine andere Ansicht.",
+        "Prüfen, ob das richtige Teil an seinem Platz steht und nichts die Marken verdeckt.",
+    ),
+    206: Said(
+        "Bild unscharf",
+        "Das Bild ist hier unscharf, oder das Teil hat sich bei der Aufnahme bewegt.",
+        "Objektiv, Abstand und Belichtungszeit prüfen, und ob das Teil still steht.",
+    ),
+    207: Said(
+        "Blendung",
+        "Eine Spiegelung überdeckt den Punkt.",
+        "Auf neue Lampen, Tageslicht und Öl auf dem Teil prüfen.",
+    ),
+    208: Said(
+        "etwas anderes im Bild",
+        "Das Bild zeigt hier nicht die geplante Stelle, oder etwas ist davor.",
+        "Bild ansehen: prüfen, ob das Teil richtig steht und nichts im Weg ist.",
+    ),
+    209: Said(
+        "Kamera eingefroren",
+        "Die Kamera gab zweimal dasselbe Bild: es zeigt nicht, was jetzt da ist.",
+        "Kamera aus- und einschalten; falls es wieder vorkommt, austauschen.",
+    ),
+    304: Said(
+        "Berechnung abgebrochen",
+        "Das Modell war nach der Zeit, die der Edge-Rechner ihm gibt, nicht fertig.",
+        "Falls es wieder vorkommt: Bild aufheben, dem Ersteller melden, letzte Version nehmen.",
+    ),
+}
+"""Reasons by their numbers, which are fixed for ever: also such as `Reason` does not have yet."""
+GERMAN_REASONS |= {each: _BY_NUMBER[each.value] for each in Reason if each.value in _BY_NUMBER}
+
+
+def reason(code: Reason) -> Said:
+    """A reason in words."""
+    return (GERMAN_REASONS if _language.get() == "de" else REASONS)[code]
+
+
 class EventWords(NamedTuple):
     """A kind of event in words, and whether somebody has to do something about it."""
 
@@ -267,12 +956,58 @@ EVENTS: dict[str, EventWords] = {
     "conflict": EventWords("contradicting record", attention=True),
     "late_defect": EventWords("defect after the verdict", attention=True),
     "chain_broken": EventWords("records were changed", attention=True),
+    "decision_stale": EventWords("decision overtaken", attention=False),
+    "login": EventWords("logged in", attention=False),
+    "login_refused": EventWords("login refused", attention=True),
+    "not_authorised": EventWords("not allowed", attention=True),
+    "bypass": EventWords("bypass", attention=True),
+    "challenge_failed": EventWords("challenge failed", attention=True),
+    "record_changed": EventWords("records were changed", attention=True),
+    "period": EventWords("new period", attention=False),
+    "period_failed": EventWords("period not closed", attention=True),
+    "impostor": EventWords("another's key", attention=True),
+    "log_large": EventWords("log file large", attention=True),
+}
+
+
+GERMAN_EVENTS: dict[str, str] = {
+    "restored": "Station neu gestartet",
+    "edge_connected": "Edge verbunden",
+    "edge_lost": "Edge verloren",
+    "edge_refused": "Edge abgewiesen",
+    "model_fault": "Modell nicht brauchbar",
+    "model_found": "Freigabe eines Modells gefunden",
+    "model_released": "Modell freigegeben",
+    "model_refused": "Freigabe eines Modells abgewiesen",
+    "request_refused": "Anfrage abgewiesen",
+    "frame_refused": "Nachricht abgewiesen",
+    "records_lost": "Datensätze verloren",
+    "unreadable": "Datensatz unlesbar",
+    "gap": "Datensätze fehlen",
+    "orphan": "Datensatz ohne Auftrag",
+    "conflict": "widersprüchlicher Datensatz",
+    "late_defect": "Fehler nach dem Urteil",
+    "chain_broken": "Datensätze verändert",
+    "decision_stale": "Entscheidung überholt",
+    "login": "angemeldet",
+    "login_refused": "Anmeldung abgewiesen",
+    "not_authorised": "nicht erlaubt",
+    "bypass": "Überbrückung",
+    "challenge_failed": "Fehlermuster verfehlt",
+    "record_changed": "Datensätze verändert",
+    "period": "neuer Zeitraum",
+    "period_failed": "Zeitraum nicht beendet",
+    "impostor": "fremder Schlüssel",
+    "log_large": "Logdatei groß",
 }
 
 
 def event_words(kind: str) -> EventWords:
     """The words for a kind of event. One that this software does not know asks for attention."""
-    return EVENTS.get(kind, EventWords(kind, attention=True))
+    known = EVENTS.get(kind)
+    if known is None:
+        return EventWords(kind, attention=True)
+    return known._replace(label=GERMAN_EVENTS[kind]) if _language.get() == "de" else known
 
 
 # --------------------------------------------------------------------------- numbers and times
@@ -283,16 +1018,20 @@ def number(value: int) -> str:
     return f"{value:,}".replace(",", THIN_SPACE)
 
 
+def _counted(count: int, key: str) -> str:
+    return say(f"{key}.one" if count == 1 else f"{key}.many", count=number(count))
+
+
 def points(count: int) -> str:
-    return f"{number(count)} point" if count == 1 else f"{number(count)} points"
+    return _counted(count, "points")
 
 
 def runs(count: int) -> str:
-    return f"{number(count)} run" if count == 1 else f"{number(count)} runs"
+    return _counted(count, "runs")
 
 
 def parts(count: int) -> str:
-    return f"{number(count)} part" if count == 1 else f"{number(count)} parts"
+    return _counted(count, "parts")
 
 
 def share(some: int, of: int, decimals: int = 4) -> str:
@@ -302,7 +1041,8 @@ def share(some: int, of: int, decimals: int = 4) -> str:
     scale = 10**decimals
     floored = some * 100 * scale // of  # whole numbers, because a float may round up on its own
     whole, rest = divmod(floored, scale)
-    return f"{whole}.{rest:0{decimals}d}{THIN_SPACE}%" if decimals else f"{whole}{THIN_SPACE}%"
+    sign = say("decimal.sign")
+    return f"{whole}{sign}{rest:0{decimals}d}{THIN_SPACE}%" if decimals else f"{whole}{THIN_SPACE}%"
 
 
 def duration(seconds: float) -> str:
@@ -314,7 +1054,7 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} days {whole % 86400 // 3600} h"
+    return say("days", days=whole // 86400, hours=whole % 86400 // 3600)
 
 
 def clock_time(ns: int, now_ns: int) -> str:

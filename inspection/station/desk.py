@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import msgspec
+from msgspec import UNSET
 
 from inspection import messages as m
 from inspection import wire
@@ -31,7 +32,7 @@ from inspection.decisions import (
 from inspection.errors import NotAuthorised, PlanError, StoreError
 from inspection.ledger import count
 from inspection.log import get_logger
-from inspection.messages import Fault, Reason, Role, RunVerdict, Severity
+from inspection.messages import Fault, Reason, Role, RunVerdict, Severity, Standing
 from inspection.plan import Plan
 from inspection.station.acceptance import Released
 from inspection.station.guard import LONGEST_BYPASS_NS, clock_time
@@ -92,6 +93,7 @@ class Desk:
 
     def handle(self, ask: Request, now_ns: int) -> Answer:
         """Carry a request out, or say why not."""
+        person: Person | None = None
         try:
             person = self._who(ask, now_ns)
             digest = _digest(ask, person)
@@ -108,6 +110,10 @@ class Desk:
             text = str(declined)[:500]
             if declined.fault is Fault.NOT_AUTHORISED:
                 self._note_refused(type(ask).__name__, text)
+            if person is not None and declined.fault is Fault.STALE and isinstance(ask, m.Decide):
+                # Of two people who answer one question the second has spoken too.
+                said = f"{person.name}, {ask.action} at point {ask.point}: {text}"
+                self._store.add_event("decision_stale", said[:500], ask.run)
             declining = m.Declined(request_id=ask.request_id, fault=declined.fault, text=text)
             return Answer(wire.STATION_TO_PEOPLE.encode(declining))
 
@@ -229,7 +235,7 @@ class Desk:
             severity=self._severity(history.plan, ask),
         )
         state = before[ask.point]
-        self._check_fresh(ask, history, state, latest)
+        self._check_fresh(ask, history, state, latest, person)
         if history.looks[-1].limit is Reason.CHALLENGE_PART:
             raise _Declines(Fault.NOT_POSSIBLE, "a challenge part is never released")
         superseded = self._store.latest_run(facts.part) != ask.run
@@ -238,7 +244,12 @@ class Desk:
         return self._record(ask, word, facts, history, digest)
 
     def _check_fresh(
-        self, ask: m.Decide, history: History, state: PointState, latest: StoredVerdict
+        self,
+        ask: m.Decide,
+        history: History,
+        state: PointState,
+        latest: StoredVerdict,
+        person: Person,
     ) -> None:
         """What a person has not seen is not decided on."""
         if ask.expected_record != state.record:
@@ -255,7 +266,10 @@ class Desk:
             seq=ask.expected_seq,
         )[ask.point].judged(history.plan.deciding)
         now = state.judged(history.plan.deciding)
-        if (then.entry.verdict, then.by) != (now.entry.verdict, now.by):
+        # Nothing tells a second person of the first, so that he has not missed anything.
+        blind = now.standing is Standing.SECOND_PERSON_NEEDED
+        unheard = not blind and _unheard(ask, history, person)
+        if unheard or (then.entry.verdict, then.by) != (now.entry.verdict, now.by):
             text = f"somebody has decided on point {ask.point} since: look at it again"
             raise _Declines(Fault.STALE, text)
 
@@ -410,9 +424,22 @@ def basis_of(body: Body) -> Basis:
     return Basis(body.ok_by_machine, body.ok_by_person, body.limit)
 
 
+def _unheard(ask: m.Decide, history: History, person: Person) -> bool:
+    """Whether somebody else has said something of the point that this person does not know of."""
+    known = ask.expected_word
+    return known is not UNSET and any(
+        word.number > known
+        for look in history.looks
+        for word in look.decisions
+        if word.point == ask.point and word.person.casefold() != person.name.casefold()
+    )
+
+
 def _digest(ask: Request, person: Person) -> str:
     """Of what is asked and by whom; not of the token, which may be a newer one."""
     asked = msgspec.structs.asdict(ask)
     del asked["token"]
+    if asked.get("expected_word") is UNSET:
+        del asked["expected_word"]  # as the digests were before there was such a field
     told = msgspec.msgpack.encode((type(ask).__name__, person.name, asked))
     return hashlib.sha256(told).hexdigest()

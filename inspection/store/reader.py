@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,15 @@ from inspection import wire
 from inspection.decisions import Decision
 from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance
-from inspection.messages import Reason, RunVerdict, Severity, Verdict, ViewResult
+from inspection.messages import (
+    Action,
+    Reason,
+    Role,
+    RunVerdict,
+    Severity,
+    Verdict,
+    ViewResult,
+)
 from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import open_for_reading
@@ -52,6 +61,8 @@ class RunRow:
     verdict_seq: int | None
     acknowledged: bool
     balance: Balance
+    number: int = 0
+    """Runs are numbered in the order in which they began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,8 @@ class PointRow:
     late: bool
     record: int = 0
     """The record that it is in: what a decision on the point says it looked at."""
+    policy: str | None = None
+    """Hash of the policy that made a verdict of the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +193,45 @@ class ChallengeRow:
     missed: int
     """Points at which a known defect was not found."""
     finished_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordRow:
+    """A person's word on one point, as it was written down. ``seq_before`` is the verdict that the
+    person looked at, ``verdict_seq`` the run's latest one after it."""
+
+    number: int
+    run: str
+    point: str
+    person: str
+    roles: frozenset[Role]
+    action: Action
+    finding: str
+    severity: Severity | None
+    method: str
+    comment: str
+    seq_before: int
+    verdict_seq: int
+    decided_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRow:
+    """What is special about a run: the run it goes on from, the points it looks at (None: the
+    whole plan), and why it cannot be OK."""
+
+    repair_of: str | None
+    covers: frozenset[str] | None
+    limit: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PastRow:
+    """What counted at a point of an earlier body, and when that was begun."""
+
+    number: int
+    begun_ns: int
+    row: PointRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -584,6 +636,7 @@ class Reader:
                     row.run_planned, row.ok, row.nok, row.review, row.not_inspected, open=0
                 )
             ),
+            number=row.number,
         )
 
     def coverage(self, run: str) -> Coverage | None:
@@ -879,6 +932,104 @@ class Reader:
             ),
         )
 
+    def words(self, runs: Collection[str]) -> list[WordRow]:
+        """What people said of these runs, in the order in which they said it."""
+        decision = schema.decision
+        found: list[WordRow] = []
+        for period, ids in self._homes(runs):
+            if not _has(period.rows, decision):
+                continue
+            (rows,) = period.rows(
+                sa.select(decision).where(decision.c.run_id.in_(ids)).order_by(decision.c.number)
+            )
+            found += [self._word(row) for row in rows]
+        return sorted(found, key=lambda word: word.number)
+
+    def newest_word(self) -> int:
+        """The number of the newest word of a person: whoever knows it needs not ask again."""
+        if not _has(self._rows, schema.decision):
+            return 0
+        ((newest,),) = self._rows(sa.select(sa.func.max(schema.decision.c.number)))
+        return int(newest[0] or 0)
+
+    def decided_since(self, number: int) -> set[str]:
+        """Runs of which something was said after the word of this number. What is said of a run is
+        in the period that is open, or, where that has just begun, in the one before."""
+        found: set[str] = set()
+        decision = schema.decision
+        for period in islice(self._periods(), 2):
+            if _has(period.rows, decision):
+                (rows,) = period.rows(
+                    sa.select(decision.c.run_id).where(decision.c.number > number).distinct()
+                )
+                found.update(row.run_id for row in rows)
+        return found
+
+    def suspect_rows(self, runs: Sequence[str]) -> list[PointRow]:
+        """Everything about each NOK and REVIEW point of these runs, in no order."""
+        result = schema.result
+        found: list[PointRow] = []
+        for period, here in self._homes(runs):
+            for rows in period.rows(
+                *(
+                    self._result_query().where(
+                        result.c.run_id.in_(here),
+                        result.c.verdict == verdict.value,
+                        _NOT_OK,
+                        _counts(),
+                    )
+                    for verdict in (Verdict.NOK, Verdict.REVIEW)
+                )
+            ):
+                found += [self._point(row) for row in rows]
+        return found
+
+    def terms(self, runs: Collection[str]) -> dict[str, TermsRow]:
+        """What is special about those of these runs that have anything special."""
+        terms, found = schema.run_terms, {}
+        for period, ids in self._homes(runs):
+            if not _has(period.rows, terms):
+                continue
+            (rows,) = period.rows(sa.select(terms).where(terms.c.run_id.in_(ids)))
+            for row in rows:
+                covers = None if row.covers is None else frozenset(row.covers)
+                limit = self._known(Reason, row.limit_reason)
+                found[row.run_id] = TermsRow(row.repair_of, covers, limit)
+        return found
+
+    def past(
+        self, point: str, *, before: int | None = None, runs: int = 20, plan_hash: str | None = None
+    ) -> list[PastRow]:
+        """What counted at a point in the newest runs (of one plan), newest first; ``before`` a run
+        of that number. The runs are found through their numbers and the point through its key, so
+        that it takes the same time however many results there are. ``runs`` is how many are looked
+        at in each period; those that did not look at the point are left out."""
+        run = schema.run
+        found: list[PastRow] = []
+        looked = 0
+        for period in self._periods():
+            chosen = sa.select(run.c.run_id).where(*period.counts(run.c.run_id))
+            if before is not None:
+                chosen = chosen.where(run.c.number < before)
+            if plan_hash is not None:
+                chosen = chosen.where(run.c.plan_hash == plan_hash)
+            (ids,) = period.rows(chosen.order_by(run.c.number.desc()).limit(runs - looked))
+            looked += len(ids)
+            if ids:
+                (rows,) = period.rows(
+                    self._result_query()
+                    .add_columns(run.c.begun_ns)
+                    .where(
+                        schema.result.c.run_id.in_([row.run_id for row in ids]),
+                        schema.result.c.point_id == point,
+                        _counts(),
+                    )
+                )
+                found += [PastRow(row.number, row.begun_ns, self._point(row)) for row in rows]
+            if looked >= runs:
+                break
+        return sorted(found, key=lambda past: -past.number)
+
     def rest_on_more(self, runs: Collection[str]) -> set[str]:
         """Those of some runs whose verdict rests on more than their own records: on what people
         said, or on the run that they go on from."""
@@ -950,6 +1101,24 @@ class Reader:
             evidence=row.evidence,
             late=row.late,
             record=row.record,
+            policy=row.policy_hash,
+        )
+
+    def _word(self, row: Any) -> WordRow:
+        return WordRow(
+            number=row.number,
+            run=row.run_id,
+            point=row.point_id,
+            person=row.person,
+            roles=frozenset(self._known(Role, role) for role in row.roles.split()),
+            action=self._known(Action, row.action),
+            finding=row.finding,
+            severity=self._severity(row.severity),
+            method=row.method,
+            comment=row.comment,
+            seq_before=row.expected_seq,
+            verdict_seq=row.verdict_seq,
+            decided_ns=row.decided_ns,
         )
 
     def _severity(self, value: str | None) -> Severity | None:

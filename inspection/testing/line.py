@@ -54,7 +54,8 @@ class Line(Closing):
     each; with ``warm`` the processes are forked from one that has imported everything, which saves
     a second of computing for each start. ``edge_evidence`` is the table ``evidence`` of
     ``edge.toml``; without it no picture of an OK point is kept, so that what is kept is known.
-    a second of computing for each start. ``more`` are further settings by the name of a
+    With ``people`` the station has an endpoint where people log in, the pages are told of it, and
+    whoever makes the line writes ``people.toml``. ``more`` are further settings by the name of a
     configuration, ``environment`` further variables of every process that is not ``warm``.
     """
 
@@ -82,6 +83,7 @@ class Line(Closing):
         edge_evidence: Mapping[str, Any] | None = None,
         more: Mapping[str, Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
+        people: bool = False,
     ) -> None:
         self.folder = folder
         self._python = python
@@ -89,10 +91,10 @@ class Line(Closing):
         self._more = more or {}
         self._environment = environment or {}
         folder.mkdir(parents=True, exist_ok=True)
-        edge, evidence, plc = free_ports(3)
+        lanes = ("edge", "evidence", "plc", *(["people"] if people else []))
         self.endpoints = {
             name: f"tcp://127.0.0.1:{port}"
-            for name, port in (("edge", edge), ("evidence", evidence), ("plc", plc))
+            for name, port in zip(lanes, free_ports(len(lanes)), strict=True)
         }
         self.links: dict[str, Proxy] = {}
         """The cables, where ``links`` asks for them: by the name of an edge, its results;
@@ -105,7 +107,7 @@ class Line(Closing):
         self._processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self.edges = [f"edge-{name}" for name in cameras]
         station_keys: dict[str, Any] = {}
-        client_keys: dict[str, dict[str, Any]] = {n: {} for n in (*self.edges, "plc")}
+        client_keys: dict[str, dict[str, Any]] = {n: {} for n in (*self.edges, "plc", "ui")}
         trusted = {"trust": {"keys": [str(path.resolve()) for path in trust]}} if trust else {}
         if keys:
             station_keys, client_keys = _make_keys(folder, cameras)
@@ -114,6 +116,7 @@ class Line(Closing):
             {
                 **station_keys,
                 **trusted,
+                **({"people": "people.toml"} if people else {}),
                 "station": STATION_ID,
                 "directory": "station",
                 "plans": [str(path.resolve()) for path in plans],
@@ -164,6 +167,8 @@ class Line(Closing):
                 "port": ui_port,
                 "title": title,
                 "models": [str(path.resolve()) for path in models.values()],
+                **({"station": {"people": self.endpoints["people"]}} if people else {}),
+                **(client_keys["ui"] if people else {}),
             },
         )
 
@@ -288,6 +293,7 @@ def _make_keys(
     for name, role, identity, seen in (
         *((f"edge-{camera}", KeyRole.EDGE, f"edge-{camera}", (camera,)) for camera in cameras),
         ("plc", KeyRole.PLC, "plc-1", ()),
+        ("ui", KeyRole.PEOPLE, "ui", ()),
     ):
         _, public = new_pair(folder / "keys", name)
         entries.append(Allowed(public=read_public(public), role=role, id=identity, cameras=seen))

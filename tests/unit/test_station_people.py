@@ -318,6 +318,41 @@ def test_what_cannot_be_decided_is_refused_with_its_code(floor: Floor) -> None:
     assert (good.verdict, good.standing) == (Verdict.NOK, Standing.SETTLED)
 
 
+def test_a_word_on_what_somebody_else_has_said_since_is_refused_also_where_no_verdict_changed(
+    floor: Floor,
+) -> None:
+    run = floor.inspected()
+    first = floor.decide("anna", run, "p1", Action.CONFIRM, expected_word=0)
+    assert (first.verdict, first.standing) == (Verdict.NOK, Standing.SETTLED)
+    stale = floor.decide("ben", run, "p1", Action.OVERRULE, expected_word=0)
+    assert stale.fault is Fault.STALE
+    (word,) = floor.reader.words([run])
+    # One's own words are no news, and what was seen may be decided on.
+    own = floor.decide("anna", run, "p1", Action.RECLASSIFY, finding="defect", expected_word=0)
+    assert isinstance(own, m.Decided), own
+    assert (
+        floor.decide("ben", run, "p1", Action.OVERRULE, expected_word=word.number).fault
+        is Fault.STALE
+    )
+    seen = floor.decide("ben", run, "p1", Action.OVERRULE, expected_word=word.number + 1)
+    assert seen.standing is Standing.DISAGREEMENT
+    # Whoever does not say what was known is served as ever.
+    assert isinstance(floor.decide("anna", run, "p1", Action.OVERRULE), m.Decided)
+
+
+def test_what_the_first_of_two_people_said_makes_nothing_stale_for_the_second(
+    make: Callable[[Plan], Floor],
+) -> None:
+    floor = make(replace(PLAN, decisions=Deciding(two_persons=(Severity.MAJOR,))))
+    run = floor.inspected()
+    for who, standing in (
+        ("anna", Standing.SECOND_PERSON_NEEDED),
+        ("ben", Standing.SETTLED),
+    ):
+        said = floor.decide(who, run, "p1", Action.OVERRULE, expected_word=0)
+        assert said.standing is standing, said
+
+
 def test_a_severe_point_waits_for_a_second_person(make: Callable[[Plan], Floor]) -> None:
     floor = make(replace(PLAN, decisions=Deciding(two_persons=(Severity.MAJOR,))))
     run = floor.inspected()

@@ -428,6 +428,24 @@ def test_every_reason_says_what_it_means_and_what_to_do() -> None:
     assert len({said.means for said in words.REASONS.values()}) == len(Reason)
 
 
+def test_every_text_is_there_in_both_languages_with_the_same_places() -> None:
+    def places(text: str) -> set[str]:
+        return set(re.findall(r"{(\w+)}", text))
+
+    for key, (english, german) in words.TEXTS.items():
+        assert english, key
+        assert german, key
+        assert places(english) == places(german), key
+    assert set(words.GERMAN_REASONS) == set(Reason)
+    assert set(words.EVENTS) <= set(words.GERMAN_EVENTS)
+    try:
+        words.speak("de")
+        assert words.reason(Reason.DEFECT).short == "Fehler"
+        assert words.share(2, 3, 1) == f"66,6{words.THIN_SPACE}%"
+    finally:
+        words.speak("en")
+
+
 def test_no_share_is_rounded_up_to_all() -> None:
     assert words.share(9_999_999, 10_000_000) == f"99.9999{words.THIN_SPACE}%"
     assert words.share(10, 10) == f"100.0000{words.THIN_SPACE}%"

@@ -19,7 +19,8 @@ from ui import words
 from ui.markup import Html, code, div, join, span, tag
 from ui.pictures import Picture
 from ui.queries import AbsenceGroup, Found, NotOk, Snapshot, grouped, only
-from ui.views.shared import Shared
+from ui.views.shared import Shared, begin, running_word, show, stopped
+from ui.words import say
 
 REFRESH_S = 2
 SILENT_S = 60
@@ -36,15 +37,15 @@ EVENTS_SHOWN = 10
 WINDOWS: dict[str, float | None] = {"1 h": 1, "8 h": 8, "24 h": 24, "all": None}
 WINDOW = "8 h"
 COLUMNS = (
-    ("part", "part", "part, newest first"),
-    ("plan", "plan", "plan it is inspected with"),
-    ("time", "begun", "when the part was begun"),
-    ("verdict", "verdict", "verdict on the part"),
-    ("count", "OK", "points that are OK"),
-    ("count", "NOK", "points that are NOK"),
-    ("count", "REV.", "points in REVIEW"),
-    ("count", "N.I.", "points NOT_INSPECTED"),
-    ("plc", "PLC", "whether the PLC has taken the verdict"),
+    ("part", "column.part"),
+    ("plan", "column.plan"),
+    ("time", "column.begun"),
+    ("verdict", "column.verdict"),
+    ("count", "column.ok"),
+    ("count", "column.nok"),
+    ("count", "column.review"),
+    ("count", "column.missed"),
+    ("plc", "column.plc"),
 )
 NOT_OK = (Verdict.NOK, Verdict.REVIEW, Verdict.NOT_INSPECTED)
 
@@ -55,14 +56,16 @@ def page(shared: Shared) -> None:
 
 
 def _live(shared: Shared) -> None:
+    begin()
     now_ns = time.time_ns()
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         head = st.empty()
         window = st.segmented_control(
-            "Time to look back",
+            say("line.window"),
             list(WINDOWS),
             default=WINDOW,
             required=True,
+            format_func=lambda name: say("window.all") if name == "all" else name,
             key="window",
             bind="query-params",
             label_visibility="collapsed",
@@ -70,24 +73,20 @@ def _live(shared: Shared) -> None:
         )
     snapshot = shared.line.look(WINDOWS.get(window or WINDOW))
     if isinstance(snapshot, str):
-        head.html(div("head", tag("h1", shared.title or "Line")).text)
-        _show(_unknown(snapshot), _stopped(now_ns))
+        head.html(div("head", tag("h1", shared.title or say("page.line"))).text)
+        show(_unknown(snapshot), stopped(now_ns))
         return
     head.html(_head(shared.title, snapshot, now_ns).text)
-    _show(*_warnings(snapshot, now_ns), _stopped(now_ns))
-    _show(_numbers(snapshot.production))
-    _show(_contradictions(snapshot.not_ok), tag("p", words.OK_MEANS, class_="meaning"))
+    show(*_warnings(snapshot, now_ns), stopped(now_ns))
+    show(_numbers(snapshot.production))
+    show(_contradictions(snapshot.not_ok), tag("p", say("ok.means"), class_="meaning"))
     with st.container(key="lower"):
         left, right = st.columns([43, 57], gap="medium")
         with left:
             _parts(snapshot, window or WINDOW, now_ns)
-            _show(_events(snapshot, now_ns))
+            show(_events(snapshot, now_ns))
         with right:
             _not_ok(shared, snapshot)
-
-
-def _show(*content: Html) -> None:
-    st.html(join(*content).text)
 
 
 # -------------------------------------------------------------------------------------- head
@@ -95,19 +94,19 @@ def _show(*content: Html) -> None:
 
 def _head(title: str, snapshot: Snapshot, now_ns: int) -> Html:
     if snapshot.newest_ns is None:
-        data = "The station has not recorded anything yet."
+        data = say("head.nothing")
     else:
         when = words.clock_time(snapshot.newest_ns, now_ns)
-        data = f"Last record {when}, {words.duration(_age_s(snapshot, now_ns))} ago."
-    state = {True: "● station running", False: "✕ no station", None: ""}[snapshot.running]
+        data = say("head.last", when=when, age=words.duration(_age_s(snapshot, now_ns)))
+    state = running_word(snapshot.running)
     return div(
         "head",
-        tag("h1", title or "Line"),
+        tag("h1", title or say("page.line")),
         span("station", snapshot.station),
         span("state" if snapshot.running else "state gone", state),
         span("age", data),
         *_challenged(snapshot, now_ns),
-        span("read", f"Page read {words.clock_time(snapshot.read_ns, now_ns)}."),
+        span("read", say("head.read", when=words.clock_time(snapshot.read_ns, now_ns))),
     )
 
 
@@ -115,7 +114,7 @@ def _challenged(snapshot: Snapshot, now_ns: int) -> Iterator[Html]:
     """When the line last proved that it finds defects, where it is asked to."""
     if snapshot.challenge is not None and snapshot.challenge.passed:
         when = words.clock_time(snapshot.challenge.finished_ns, now_ns)
-        yield span("age", f"Challenge {snapshot.challenge.part} passed {when}.")
+        yield span("age", say("head.challenge", part=snapshot.challenge.part, when=when))
 
 
 def _age_s(snapshot: Snapshot, now_ns: int) -> float:
@@ -129,45 +128,45 @@ def _warnings(snapshot: Snapshot, now_ns: int) -> Iterator[Html]:
     if snapshot.fault:
         age = words.duration((now_ns - snapshot.read_ns) / 1e9)
         when = words.clock_time(snapshot.read_ns, now_ns)
-        yield div("alarm", f"✕ {snapshot.fault}. Shown is what was known at {when}, {age} ago.")
+        yield div("alarm", say("head.fault", fault=snapshot.fault, when=when, age=age))
     elif snapshot.running is False:
-        still = f" Still open: {words.runs(open_runs)}." if open_runs else ""
-        text = f"✕ No station runs on this machine: nothing new is recorded.{still}"
-        yield div("alarm", text)
+        still = say("head.still_open", runs=words.runs(open_runs)) if open_runs else ""
+        yield div("alarm", say("head.no_station"), still)
     elif open_runs and age_s > SILENT_S:
         silent = words.duration(age_s)
-        yield div("warning", f"▲ A part is open, but nothing has been recorded for {silent}.")
+        yield div("warning", say("head.silent", age=silent))
     if snapshot.bypass is not None:
         since = words.clock_time(snapshot.bypass.since_ns, now_ns)
         until = words.clock_time(snapshot.bypass.until_ns, now_ns)
         yield div(
             "alarm",
-            f"✕ Bypassed since {since} until {until} by {snapshot.bypass.person}:"
-            f" {snapshot.bypass.why}. Nothing is inspected and every part is held.",
+            say(
+                "head.bypassed",
+                since=since,
+                until=until,
+                person=snapshot.bypass.person,
+                why=snapshot.bypass.why,
+            ),
         )
     if snapshot.challenge is not None and not snapshot.challenge.passed:
         when = words.clock_time(snapshot.challenge.finished_ns, now_ns)
         missed = words.points(snapshot.challenge.missed)
         yield div(
             "alarm",
-            f"✕ Challenge part {snapshot.challenge.part} failed at {when}: the known defect at"
-            f" {missed} was not found. Parts are held until a challenge passes.",
+            say(
+                "head.challenge_failed",
+                part=snapshot.challenge.part,
+                when=when,
+                missed=missed,
+            ),
         )
     if age_s < -SILENT_S:
         ahead = words.duration(-age_s)
-        yield div("warning", f"▲ The last record is dated {ahead} ahead of this machine's clock.")
+        yield div("warning", say("head.ahead", ahead=ahead))
 
 
 def _unknown(why: str) -> Html:
-    again = "This page looks again every two seconds."
-    return join(div("alarm", f"✕ {why}."), tag("p", again, class_="meaning"))
-
-
-def _stopped(now_ns: int) -> Html:
-    """A warning that style.css shows after 15 s, unless it has been replaced by then: a browser
-    whose server has died must not go on saying that its numbers are two seconds old."""
-    text = "✕ This page is not being refreshed any more: its numbers are old. Load it again."
-    return tag("div", text, class_="alarm stopped", data_drawn=str(now_ns))
+    return join(div("alarm", f"✕ {why}."), tag("p", say("head.again"), class_="meaning"))
 
 
 # ----------------------------------------------------------------------------------- numbers
@@ -184,41 +183,49 @@ def _numbers(production: Production) -> Html:
             f"{words.VERDICT_MARKS[Verdict.NOT_INSPECTED]} NOT_INSPECTED",
             total.not_inspected,
         ),
-        ("open", "… open", total.open),
+        ("open", f"… {say('open')}", total.open),
     )
-    equation = [_term("planned", "planned", words.number(total.planned)), span("sign", "=")]
+    equation = [
+        _term("planned", say("line.planned"), words.number(total.planned)),
+        span("sign", "="),
+    ]
     for place, (name, label, count) in enumerate(terms):
         equation += [span("sign", "+")] if place else []
         equation.append(_term(name, label, words.number(count)))
     judged = production.parts_ok + production.parts_nok + production.parts_hold
     return div(
         "numbers",
-        div("panel balance", div("title", "Points"), div("equation", *equation), _proof(total)),
+        div(
+            "panel balance",
+            div("title", say("line.points")),
+            div("equation", *equation),
+            _proof(total),
+        ),
         div(
             "panel",
-            div("title", "Coverage"),
+            div("title", say("line.coverage")),
             div("big coverage", _coverage(production.closed)),
-            div("small", "of closed runs"),
-            div("small", f"{_coverage(total)} with open runs"),
+            div("small", say("line.closed_runs")),
+            div("small", say("line.with_open", share=_coverage(total))),
         ),
         div(
             "panel parts",
-            div("title", f"Parts: {words.number(judged + production.parts_open)}"),
+            div("title", say("line.parts", count=words.number(judged + production.parts_open))),
             div(
                 "equation",
                 _term("ok", "✓ OK", words.number(production.parts_ok)),
                 _term("nok", "✕ NOK", words.number(production.parts_nok)),
                 _term("review", "‖ HOLD", words.number(production.parts_hold)),
-                _term("open", "… open", words.number(production.parts_open)),
+                _term("open", f"… {say('open')}", words.number(production.parts_open)),
             ),
-            div("small", f"in {words.runs(production.runs)}"),
+            div("small", say("line.in_runs", runs=words.runs(production.runs))),
         ),
         div(
             "panel",
-            div("title", "First-pass yield"),
+            div("title", say("line.yield")),
             div("big yield", words.share(production.first_ok, production.first_runs, 1)),
-            div("small", f"{words.number(production.first_ok)} OK in their first run"),
-            div("small", f"of {words.number(production.first_runs)} judged"),
+            div("small", say("line.first_ok", count=words.number(production.first_ok))),
+            div("small", say("line.first_judged", count=words.number(production.first_runs))),
         ),
     )
 
@@ -229,12 +236,10 @@ def _term(class_: str, label: str, value: str) -> Html:
 
 def _proof(total: Balance) -> Html:
     if total.exact:
-        return div("small proof", "✓ The balance is exact: every planned point is accounted for.")
+        return div("small proof", say("line.exact"))
     settled = total.ok + total.nok + total.review + total.not_inspected + total.open
-    off = f"{words.number(settled)} accounted for, {words.number(total.planned)} planned"
-    return div(
-        "alarm proof", f"✕ THE BALANCE DOES NOT HOLD: {off}. Stop releasing parts; call quality."
-    )
+    settled_text, planned = words.number(settled), words.number(total.planned)
+    return div("alarm proof", say("line.inexact", settled=settled_text, planned=planned))
 
 
 def _coverage(balance: Balance) -> str:
@@ -245,11 +250,8 @@ def _contradictions(not_ok: NotOk) -> Html:
     if not not_ok.contradictions:
         return Html("")
     named = ", ".join(run.part for run in not_ok.contradictions[:5])
-    text = (
-        f"✕ The records of {words.parts(len(not_ok.contradictions))} do not add up to the verdict:"
-        f" {named}. Hold them; the store may be damaged."
-    )
-    return div("alarm", text)
+    parts = words.parts(len(not_ok.contradictions))
+    return div("alarm", say("line.contradict", parts=parts, named=named))
 
 
 # ------------------------------------------------------------------------------------- parts
@@ -258,15 +260,18 @@ def _contradictions(not_ok: NotOk) -> Html:
 def _parts(snapshot: Snapshot, window: str, now_ns: int) -> None:
     runs = snapshot.runs
     if not runs:
-        ago = "No part has been begun." if window == "all" else f"No part in the last {window}."
-        _show(div("section", tag("h2", "Last parts")), div("empty", ago))
+        ago = say("line.no_part") if window == "all" else say("line.no_part_in", window=window)
+        show(div("section", tag("h2", say("line.last_parts"))), div("empty", ago))
         return
     page = _page("parts_page", len(runs), PARTS_A_PAGE)
-    _show(
-        div("section", tag("h2", "Last parts"), span("hint", "choose one to see only its points")),
+    show(
+        div("section", tag("h2", say("line.last_parts")), span("hint", say("line.choose"))),
         div(
             "row names",
-            *(tag("span", name, class_=class_, title=title) for class_, name, title in COLUMNS),
+            *(
+                tag("span", say(name), class_=class_, title=say(f"{name}.help"))
+                for class_, name in COLUMNS
+            ),
         ),
     )
     chosen = st.session_state.run
@@ -281,8 +286,8 @@ def _parts(snapshot: Snapshot, window: str, now_ns: int) -> None:
                     args=(run.run,),
                     width="stretch",
                 )
-                _show(_row(run, now_ns))
-    _pager("parts_page", len(runs), PARTS_A_PAGE, "newer", "older")
+                show(_row(run, now_ns))
+    _pager("parts_page", len(runs), PARTS_A_PAGE, say("line.newer"), say("line.older"))
 
 
 def _row(run: RunRow, now_ns: int) -> Html:
@@ -291,9 +296,9 @@ def _row(run: RunRow, now_ns: int) -> Html:
     if run.verdict is None:
         plc = span("plc", "")
     elif run.acknowledged:
-        plc = tag("span", "✓ taken", class_="plc", title="The PLC has taken this verdict")
+        plc = tag("span", say("line.taken"), class_="plc", title=say("line.taken.help"))
     else:
-        plc = tag("span", "waits", class_="plc waits", title="No PLC has taken this verdict")
+        plc = tag("span", say("line.waits"), class_="plc waits", title=say("line.waits.help"))
     return div(
         "row",
         span("part", ""),
@@ -353,7 +358,7 @@ def _pager(key: str, items: int, a_page: int, back: str, on: str) -> None:
             type="tertiary",
         )
         first, last = page * a_page + 1, min(items, (page + 1) * a_page)
-        _show(span("hint", f"{first} to {last} of {words.number(items)}"))
+        show(span("hint", say("line.range", first=first, last=last, count=words.number(items))))
         st.button(
             f"{on} ›",
             key=f"{key}-on",
@@ -373,16 +378,16 @@ def _not_ok(shared: Shared, snapshot: Snapshot) -> None:
     of_parts = only(
         snapshot.not_ok, lambda run: chosen is None or run == chosen.run, verdicts=NOT_OK
     )
-    _show(
+    show(
         div(
             "section",
-            tag("h2", "Not OK"),
-            span("hint", f"{chosen.part} only" if chosen else _all_parts(snapshot)),
+            tag("h2", say("line.not_ok")),
+            span("hint", say("line.only", part=chosen.part) if chosen else _all_parts(snapshot)),
         )
     )
     with st.container(key="filters", horizontal=True, vertical_alignment="center", gap="small"):
         verdicts = st.segmented_control(
-            "Verdicts",
+            say("line.verdicts"),
             [verdict.value for verdict in NOT_OK],
             default=[verdict.value for verdict in NOT_OK],
             selection_mode="multi",
@@ -393,21 +398,20 @@ def _not_ok(shared: Shared, snapshot: Snapshot) -> None:
             on_change=_first_pages,
         )
         if chosen:
-            st.button("Show all parts", key="all-parts", on_click=_choose, args=(None,))
+            st.button(say("line.show_all"), key="all-parts", on_click=_choose, args=(None,))
     if st.session_state.run and not chosen:
-        text = "The chosen part is not among these any more; all others are shown."
-        _show(div("empty", text))
+        show(div("empty", say("line.chosen_gone")))
     shown = only(of_parts, lambda _: True, [Verdict(value) for value in verdicts or []])
     if not verdicts:
-        _show(div("empty", "No verdict is chosen above."))
+        show(div("empty", say("line.none_chosen")))
         return
     if not shown.found and not shown.absences:
-        _show(div("empty", "Nothing here: no such point."))
+        show(div("empty", say("line.nothing")))
     if shown.found:
         page = _page("tiles_page", len(shown.found), TILES_A_PAGE)
         found = shown.found[page * TILES_A_PAGE : (page + 1) * TILES_A_PAGE]
         rows = shared.line.points(found)
-        _show(
+        show(
             div(
                 "tiles",
                 *(
@@ -416,16 +420,16 @@ def _not_ok(shared: Shared, snapshot: Snapshot) -> None:
                 ),
             )
         )
-        _pager("tiles_page", len(shown.found), TILES_A_PAGE, "back", "more")
+        _pager("tiles_page", len(shown.found), TILES_A_PAGE, say("line.back"), say("line.more"))
     if shown.absences:
-        _show(_absences(shared, grouped(shown.absences), parts, listed=chosen is not None))
+        show(_absences(shared, grouped(shown.absences), parts, listed=chosen is not None))
 
 
 def _all_parts(snapshot: Snapshot) -> str:
     not_ok = snapshot.not_ok
     if not_ok.runs < snapshot.production.runs:
-        return f"of the newest {words.runs(not_ok.runs)}; the numbers above are of all"
-    return "of all parts above"
+        return say("line.newest", runs=words.runs(not_ok.runs))
+    return say("line.all_above")
 
 
 def _filter_label(verdict: Verdict, not_ok: NotOk) -> str:
@@ -440,20 +444,16 @@ def _filter_label(verdict: Verdict, not_ok: NotOk) -> str:
 def _tile(shared: Shared, found: Found, row: PointRow | None, run: RunRow) -> Html:
     suspect = found.suspect
     class_ = f"tile verdict-{suspect.verdict.value}"
-    severity = (
-        "severity unknown"
-        if found.severity is None
-        else f"{words.SEVERITY_MARKS[found.severity]} {found.severity.value}"
-    )
+    severity = words.severity_word(found.severity)
     head = div(
         "line",
         span("id", suspect.point),
         span("severity", severity),
     )
     if row is None:
-        picture = _picture(Picture(why="The record cannot be read now."), suspect.point)
+        picture = _picture(Picture(fault="line.unreadable"), suspect.point)
         return div(class_, picture, div("said", head, words.verdict_word(suspect.verdict)))
-    said = words.REASONS[row.reason]
+    said = words.reason(row.reason)
     return div(
         class_,
         _picture(shared.pictures.get(row.evidence), row.point),
@@ -476,11 +476,11 @@ def _picture(picture: Picture, point: str) -> Html:
     if not picture.source:
         return div("picture none", picture.why)
     small = max(picture.width_px, picture.height_px) <= 160
-    size = f"{picture.width_px} x {picture.height_px} pixels"
+    size = say("picture.size", width=picture.width_px, height=picture.height_px)
     image = tag(
         "img",
         src=picture.source,
-        alt=f"picture of point {point}",
+        alt=say("picture.of", point=point),
         title=size,
         class_="pixels" if small else "photo",
     )
@@ -496,7 +496,7 @@ def _scores(row: PointRow, names: tuple[str, ...]) -> list[Html]:
     return [
         tag(
             "div",
-            span("name", names[index] if named else f"class {index}"),
+            span("name", names[index] if named else say("class.number", number=index)),
             # Cut off: 1.00 is said of a full 1 only.
             span("value", f"{int(score * 1000) / 1000:.3f}"),
             class_="score",
@@ -515,20 +515,24 @@ def _absences(
         "absences",
         tag(
             "h3",
-            f"{words.VERDICT_MARKS[Verdict.NOT_INSPECTED]} Not inspected: {words.points(total)}",
+            f"{words.VERDICT_MARKS[Verdict.NOT_INSPECTED]}"
+            f" {say('line.missing', points=words.points(total))}",
         ),
         *(_group(shared, group, parts, listed=listed) for group in groups[:GROUPS_SHOWN]),
-        div("hint", f"and {words.number(more)} more groups: choose a part")
-        if more > 0
-        else Html(""),
+        div("hint", say("line.more_groups", count=words.number(more))) if more > 0 else Html(""),
     )
 
 
 def _group(shared: Shared, group: AbsenceGroup, parts: dict[str, RunRow], *, listed: bool) -> Html:
     first = group.absences[0]
-    said = words.REASONS[first.reason]
-    several = f" in {words.runs(group.runs)}" if group.runs > 1 else ""
-    title = f"{words.points(group.points)} of view {first.view}{several}: {said.short}"
+    said = words.reason(first.reason)
+    title = say(
+        "line.group_runs" if group.runs > 1 else "line.group",
+        points=words.points(group.points),
+        view=first.view,
+        runs=words.runs(group.runs),
+        short=said.short,
+    )
     evidence = next((each.evidence for each in group.absences if each.evidence), None)
     more = group.runs - PARTS_OF_A_GROUP
     return div(
@@ -536,7 +540,7 @@ def _group(shared: Shared, group: AbsenceGroup, parts: dict[str, RunRow], *, lis
         _picture(shared.pictures.get(evidence), first.first) if evidence else Html(""),
         div(
             "said",
-            div("line", tag("b", title), span("code", f"reason {int(first.reason)}")),
+            div("line", tag("b", title), span("code", say("line.reason", code=int(first.reason)))),
             tag("div", said.means, span("do", f" {said.do}"), class_="why"),
             *(
                 div(
@@ -547,9 +551,7 @@ def _group(shared: Shared, group: AbsenceGroup, parts: dict[str, RunRow], *, lis
                 )
                 for each in group.absences[:PARTS_OF_A_GROUP]
             ),
-            div("hint", f"and in {words.number(more)} more: choose a part to see its points")
-            if more > 0
-            else Html(""),
+            div("hint", say("line.more_parts", count=words.number(more))) if more > 0 else Html(""),
         ),
     )
 
@@ -563,7 +565,7 @@ def _ids(shared: Shared, absence: Absence, *, listed: bool) -> Html:
         more = absence.points - len(ids)
         if ids:
             every = join(*(join(span("", name), " ") for name in ids))
-            return join(every, f"and {words.number(more)} more" if more > 0 else "")
+            return join(every, say("line.and_more", count=words.number(more)) if more > 0 else "")
     between = ", " if absence.points == 2 else " … "
     range_ = join(span("", absence.first), between, span("", absence.last))
     return join(range_, f" ({words.points(absence.points)})")
@@ -571,7 +573,7 @@ def _ids(shared: Shared, absence: Absence, *, listed: bool) -> Html:
 
 def _details(absence: Absence) -> str:
     if absence.details > 1:
-        return f"{absence.detail} (and {absence.details - 1} other texts)"
+        return say("line.other_texts", detail=absence.detail, count=absence.details - 1)
     return absence.detail
 
 
@@ -583,7 +585,7 @@ def _events(snapshot: Snapshot, now_ns: int) -> Html:
     lines = []
     for event in snapshot.events[:EVENTS_SHOWN]:
         said = words.event_words(event.kind)
-        about = f" Part {parts[event.run]}." if event.run in parts else ""
+        about = say("line.about", part=parts[event.run]) if event.run in parts else ""
         lines.append(
             div(
                 "event attention" if said.attention else "event",
@@ -593,5 +595,5 @@ def _events(snapshot: Snapshot, now_ns: int) -> Html:
             )
         )
     if not lines:
-        lines.append(div("empty", "The station has reported nothing."))
-    return join(div("section", tag("h2", "What the station says")), div("events", *lines))
+        lines.append(div("empty", say("line.silence")))
+    return join(div("section", tag("h2", say("line.events"))), div("events", *lines))

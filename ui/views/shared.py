@@ -1,12 +1,22 @@
-"""What every page is given."""
+"""What every page is given, and what every page does alike."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import streamlit as st
+
+from inspection.keys import ClientKeys
+from ui import words
+from ui.actions import Counter, Session
+from ui.configuration import Known
+from ui.markup import Html, join, tag
 from ui.pictures import Pictures
 from ui.queries import Line
+from ui.waiting import Waiting
+from ui.words import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +24,59 @@ class Shared:
     """Opened once for all browsers."""
 
     line: Line
+    waiting: Waiting
     pictures: Pictures
+    models: Mapping[str, Known]
+    """By the hash of the model package."""
     classes: Mapping[str, tuple[str, ...]]
     """Names of the classes in the order of the scores, by the hash of the model package."""
     title: str
+    station: str | None
+    """Where people log in; None where the pages only show."""
+    keys: ClientKeys | None
+
+
+def begin() -> None:
+    """What every run of a page, of a fragment and of a callback begins with: its language."""
+    words.speak(st.session_state.get("language") or words.preferred(st.context.locale))
+
+
+def person() -> Session | None:
+    """Who has logged in, in this browser session; None where nobody has, or no longer."""
+    session: Session | None = st.session_state.get("person")
+    if session is not None and time.monotonic_ns() >= session.until_ns:
+        forget()
+        return None
+    return session
+
+
+def forget() -> None:
+    """Log out."""
+    st.session_state.pop("person", None)
+
+
+def counter(shared: Shared) -> Counter | None:
+    """Where this browser session speaks to the station; None where ui.toml names none."""
+    if shared.station is None:
+        return None
+    if "counter" not in st.session_state:
+        st.session_state.counter = Counter(shared.station, shared.keys)
+    found: Counter = st.session_state.counter
+    return found
+
+
+def show(*content: Html) -> None:
+    st.html(join(*content).text)
+
+
+def running_word(running: bool | None) -> str:
+    """Whether the station runs, in words; nothing where the system does not tell."""
+    if running is None:
+        return ""
+    return say("head.running" if running else "head.gone")
+
+
+def stopped(now_ns: int) -> Html:
+    """A warning that style.css shows after 15 s, unless it has been replaced by then: a browser
+    whose server has died must not go on saying that its numbers are two seconds old."""
+    return tag("div", say("head.stopped"), class_="alarm stopped", data_drawn=str(now_ns))
