@@ -45,7 +45,7 @@ MOST_RESIDUAL_PX = 5.0
 """Largest distance left at a mark, where there are three or more."""
 MOST_DRIFT_PX = 3.5
 """Root mean square over the picture of what a step of registration would still move it by: up to
-2.3 between rendered bodies that are in place, 4.4 and more where a pose is wrong by 8."""
+2.6 between rendered bodies that are in place, 3.5 and more where a pose is wrong by 8."""
 LEAST_SCORE = 0.5
 """Normalised correlation of a mark with its picture, at full resolution."""
 LEAST_COARSE = 0.35
@@ -58,6 +58,8 @@ ROUGHLY = 0.1
 
 LEAST_SEEN = 0.6
 """Of a mark, in the picture."""
+LINES = 4
+"""Every which line is read where a mark is sought coarsely."""
 FINE_PX = 8
 """How far a mark may lie from where the coarse places put it."""
 CANDIDATES, MORE_CANDIDATES, APART = 2, 16, 3
@@ -71,7 +73,7 @@ NEAR_PX = 20.0
 BLUR = 11
 """Side of the average taken from an overview: slower changes are light, not part."""
 SMOOTH = 1.0
-DIFFERENT = 1.0
+DIFFERENT = 0.5
 """What differs by more standard deviations of the reference counts less about the place, by as
 much: an edge that shines on one body and not on another, a defect."""
 
@@ -182,7 +184,7 @@ class _Sought(NamedTuple):
 
 class _Overview(NamedTuple):
     """The reference picture's overview made ready: what is left of it without slow changes, and
-    the Jacobian of a similarity about its centre (4, pixels)."""
+    the Jacobian of a similarity about its centre (4, pixels): across, down, scale, turn."""
 
     detail: Floats
     jacobian: Floats
@@ -234,7 +236,10 @@ def _reference(data: bytes) -> _Overview:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x -= (width - 1) / 2
     y -= (height - 1) / 2
-    jacobian = np.stack([across, down, across * x + down * y, down * x - across * y])
+    # In units of what moves the picture by one of its pixels, root mean square.
+    unit = math.hypot(width, height) / math.sqrt(12)
+    turned = (across * x + down * y) / unit, (down * x - across * y) / unit
+    jacobian = np.stack([across, down, *turned])
     return _Overview(detail, jacobian.reshape(4, -1))
 
 
@@ -268,9 +273,7 @@ def locate(frame: Frame, alignment: Alignment) -> Pose:
     raise refused
 
 
-def _meanings(
-    frame: Frame, marks: Sequence[_Sought], centre: complex, most: int
-) -> Sequence[Pose]:
+def _meanings(frame: Frame, marks: Sequence[_Sought], centre: complex, most: int) -> Sequence[Pose]:
     """What the places that look like marks could mean together, the likeliest first; raises
     `ImageError` where they mean nothing."""
     found = [_candidates(frame, sought, centre, most) for sought in marks]
@@ -338,7 +341,7 @@ def _candidates(
         )
     ]
     if size[0] > columns and size[1] > rows:
-        window = frame[top : top + size[1] * COARSE : 2, left : left + size[0] * COARSE]
+        window = frame[top + 1 : top + size[1] * COARSE : LINES, left : left + size[0] * COARSE]
         small = green(cast(Frame, cv2.resize(window, size, interpolation=cv2.INTER_AREA)))
         if any(over):
             small = cast(
@@ -495,12 +498,14 @@ def _warped(frame: Frame, pose: Pose, offset: npt.NDArray[np.int_], size: tuple[
 
 def _fitted(centre: complex, places: Sequence[complex], found: Sequence[complex]) -> Pose:
     """The similarity of least squares; its residual is the largest distance left at a mark."""
-    a, b = np.array(places), np.array(found)
-    mean_a, mean_b = a.mean(), b.mean()
-    factor = complex(np.vdot(a - mean_a, b - mean_b) / np.vdot(a - mean_a, a - mean_a))
-    shift = complex(mean_b - factor * mean_a)
-    left = float(np.abs(b - factor * a - shift).max())
-    return Pose(centre, shift, factor, left, 0.0)
+    mean_a, mean_b = sum(places) / len(places), sum(found) / len(found)
+    ours = [place - mean_a for place in places]
+    theirs = [place - mean_b for place in found]
+    factor = sum(a.conjugate() * b for a, b in zip(ours, theirs, strict=True)) / sum(
+        abs(a) ** 2 for a in ours
+    )
+    left = max(abs(b - factor * a) for a, b in zip(ours, theirs, strict=True))
+    return Pose(centre, mean_b - factor * mean_a, factor, left, 0.0)
 
 
 def _compared(view: Grey, reference: _Overview, pose: Pose) -> tuple[float, float]:
@@ -520,21 +525,38 @@ def _compared(view: Grey, reference: _Overview, pose: Pose) -> tuple[float, floa
             view, matrix, size, flags=inverse | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ),
     )
-    inside = cv2.warpAffine(np.ones_like(view), matrix, size, flags=inverse | cv2.INTER_NEAREST)
-    inside = inside.astype(np.float32)
-    share = float(inside.mean())
-    detail = _detail(picture) * inside
-    known = reference.detail * inside
-    length, full = float(np.linalg.norm(detail)), float(np.linalg.norm(known))
+    inside = _inside(matrix, size)
+    detail = (_detail(picture) * inside).ravel()
+    known = (reference.detail * inside).ravel()
+    length, full = math.sqrt(_dot(detail, detail)), math.sqrt(_dot(known, known))
     if length < 1e-3 or full < 1e-3:
         return -1.0, math.inf
-    likeness = float(np.vdot(detail, known)) / (length * full)
-    error = (detail * (full / length) - known).ravel()
+    likeness = _dot(detail, known) / (length * full)
+    error = detail * np.float32(full / length) - known
     # Huber's weights: one step of iteratively reweighted least squares.
-    weights = inside.ravel() * (DIFFERENT / np.maximum(np.abs(error), np.float32(DIFFERENT)))
+    weights = inside.ravel() * (
+        np.float32(DIFFERENT) / np.maximum(np.abs(error), np.float32(DIFFERENT))
+    )
     weighted = reference.jacobian * weights
-    normal = (weighted @ reference.jacobian.T).astype(np.float64)
-    step = np.linalg.pinv(normal, hermitian=True) @ (weighted @ error)
-    # The mean square distance of a place from the centre, times what turn and scale do there.
-    turned = math.hypot(step[2], step[3]) * math.hypot(width, height) / math.sqrt(12)
-    return likeness, OVERVIEW * math.hypot(step[0], step[1], turned)
+    normal = np.einsum("ij,kj->ik", weighted, reference.jacobian).astype(np.float64)
+    # So little more that a direction in which nothing is seen moves nothing.
+    normal += np.eye(4) * (1e-6 * normal.trace() + 1e-12)
+    step = np.linalg.solve(normal, np.einsum("ij,j->i", weighted, error).astype(np.float64))
+    return likeness, OVERVIEW * float(np.sqrt((step * step).sum()))
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    """By one thread: a library of linear algebra wakes others for vectors of this length, which
+    costs more than they save."""
+    return float(np.einsum("i,i->", a, b))
+
+
+def _inside(matrix: Matrix, size: tuple[int, int]) -> Floats:
+    """(height, width), 1 where a place of the reference's overview is in the picture, else 0."""
+    width, height = size
+    back = cv2.invertAffineTransform(matrix)
+    ends = np.array([(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)], np.float64)
+    corners = np.rint((ends @ back[:, :2].T + back[:, 2]) * 16).astype(np.int32)
+    inside = np.zeros((height, width), np.float32)
+    cv2.fillConvexPoly(inside, corners, 1.0, shift=4)
+    return inside
