@@ -7,7 +7,9 @@ fraction of a pixel, and the similarity is fitted again. Two marks fit some simi
 the marks alone prove nothing: the whole picture, much reduced and put in place, must look like the
 reference picture (normalised correlation of what is left without slow changes of brightness), and
 what one step of registration (Lucas-Kanade with the Jacobian of the reference, Baker and Matthews
-2004) would still move its corners by counts as residual. What fails is refused.
+2004; weighted after Huber) would still move it by, root mean square over the picture, counts as
+residual. What fails is looked at once more, with more places for each mark and the overview to
+choose among their meanings, and is then refused.
 
 All of it works on one channel, green where there are three, and on what is needed of it only.
 """
@@ -39,9 +41,11 @@ SHIFT_PX, TURN_DEG, SCALE = 60.0, 4.5, 0.045
 """How far a mark is sought: a body that is shifted, turned and scaled by that at once."""
 MOST_SHIFT_PX, MOST_TURN_DEG, MOST_SCALE = 70.0, 6.0, 0.06
 """What is found is refused beyond this."""
-MOST_RESIDUAL_PX, MOST_LEFT_PX = 5.0, 10.0
-"""At a mark, and at a corner by what the rest of the picture says: that is less sharp, because
-welds and beads of adhesive differ from part to part (up to 7 px on rendered bodies in place)."""
+MOST_RESIDUAL_PX = 5.0
+"""Largest distance left at a mark, where there are three or more."""
+MOST_DRIFT_PX = 3.5
+"""Root mean square over the picture of what a step of registration would still move it by: up to
+2.6 between rendered bodies that are in place, 3.5 and more where a pose is wrong by 8."""
 LEAST_SCORE = 0.5
 """Normalised correlation of a mark with its picture, at full resolution."""
 LEAST_COARSE = 0.35
@@ -49,21 +53,29 @@ LEAST_LIKENESS = 0.7
 """Normalised correlation of the overviews: 0.9 and more between rendered bodies of one type, below
 0.6 between views that are not the same."""
 
+ROUGHLY = 0.1
+"""What the likeness may lack at a pose of coarse places."""
+
 LEAST_SEEN = 0.6
 """Of a mark, in the picture."""
+LINES = 4
+"""Every which line is read where a mark is sought coarsely."""
 FINE_PX = 8
 """How far a mark may lie from where the coarse places put it."""
-CANDIDATES, APART = 4, 3
-"""Places kept for a mark, and pixels of the reduced picture between them."""
-HYPOTHESES = 4
-"""How many meanings of the places are tried."""
+CANDIDATES, MORE_CANDIDATES, APART = 2, 16, 3
+"""Places kept for a mark at the first and at the second look, and pixels of the reduced picture
+between them."""
+MEANINGS, HYPOTHESES = 24, 4
+"""How many meanings of the places are compared by their overviews at the second look, and how many
+of them are tried."""
 NEAR_PX = 20.0
 """How close a further mark must lie to where two others put it, before it is looked up finely."""
 BLUR = 11
 """Side of the average taken from an overview: slower changes are light, not part."""
 SMOOTH = 1.0
-CLIPPED = 2.0
-"""What differs by more standard deviations says no more about the place."""
+DIFFERENT = 0.5
+"""What differs by more standard deviations of the reference counts less about the place, by as
+much: an edge that shines on one body and not on another, a defect."""
 
 Grey = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -171,12 +183,11 @@ class _Sought(NamedTuple):
 
 
 class _Overview(NamedTuple):
-    """The reference picture's overview made ready: what is left of it without slow changes, the
-    Jacobian of a similarity about its centre (4, pixels) and how fast corners move by it."""
+    """The reference picture's overview made ready: what is left of it without slow changes, and
+    the Jacobian of a similarity about its centre (4, pixels): across, down, scale, turn."""
 
     detail: Floats
     jacobian: Floats
-    inverse: Matrix
 
 
 class _Prepared(NamedTuple):
@@ -225,10 +236,11 @@ def _reference(data: bytes) -> _Overview:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x -= (width - 1) / 2
     y -= (height - 1) / 2
-    jacobian = np.stack([across, down, across * x + down * y, down * x - across * y])
-    jacobian = jacobian.reshape(4, -1)
-    inverse = np.linalg.pinv((jacobian @ jacobian.T).astype(np.float64))
-    return _Overview(detail, jacobian, inverse)
+    # In units of what moves the picture by one of its pixels, root mean square.
+    unit = math.hypot(width, height) / math.sqrt(12)
+    turned = (across * x + down * y) / unit, (down * x - across * y) / unit
+    jacobian = np.stack([across, down, *turned])
+    return _Overview(detail, jacobian.reshape(4, -1))
 
 
 def locate(frame: Frame, alignment: Alignment) -> Pose:
@@ -240,42 +252,39 @@ def locate(frame: Frame, alignment: Alignment) -> Pose:
     if ready.overview.detail.shape != overview_size(width, height)[::-1]:
         raise _misaligned("the plan's view was taught from a picture of another size")
     centre = complex(width / 2, height / 2)
-    found = [_candidates(frame, sought, centre) for sought in ready.marks]
-    poses = sorted(_poses(ready.marks, found, centre), key=lambda each: -each[0])[:HYPOTHESES]
+    view = overview(frame)
+    try:
+        # Nearly always what is most like the marks is the marks.
+        poses = _meanings(frame, ready.marks, centre, CANDIDATES)
+        return _confirmed(_refined(frame, ready.marks, poses[0]), view, ready.overview)
+    except ImageError as error:
+        refused = error
+    # Other places may look more like a mark than the mark: the overview tells.
+    poses = _meanings(frame, ready.marks, centre, MORE_CANDIDATES)[:MEANINGS]
+    likely = [(_compared(view, ready.overview, pose)[0], pose) for pose in poses]
+    likely.sort(key=lambda each: -each[0])
+    for likeness, pose in likely[:HYPOTHESES]:
+        if likeness < LEAST_LIKENESS - ROUGHLY:
+            break
+        try:
+            return _confirmed(_refined(frame, ready.marks, pose), view, ready.overview)
+        except ImageError:
+            continue
+    raise refused
+
+
+def _meanings(frame: Frame, marks: Sequence[_Sought], centre: complex, most: int) -> Sequence[Pose]:
+    """What the places that look like marks could mean together, the likeliest first; raises
+    `ImageError` where they mean nothing."""
+    found = [_candidates(frame, sought, centre, most) for sought in marks]
+    poses = sorted(_poses(marks, found, centre), key=lambda each: -each[0])
     if not poses:
         raise _misaligned(
             "the marks are found, but not as of one part that moved by at most"
             f" {MOST_SHIFT_PX:g} px, turned by {MOST_TURN_DEG:g} degrees or changed its size by"
             f" {MOST_SCALE:.0%}"
         )
-    view = overview(frame)
-    first: ImageError | None = None
-    for _, pose in poses:
-        try:
-            return _confirmed(_refined(frame, ready.marks, pose), view, ready.overview)
-        except ImageError as error:
-            # Something else may look like a mark: the next meaning of the places, if there is one.
-            first = first or error
-    raise cast(ImageError, first)
-
-
-def alike(frame: Frame, mark: Mark) -> list[tuple[float, complex]]:
-    """The places in the reference picture that look most like a mark where it is sought, with their
-    scores at full resolution."""
-    height, width = frame.shape[:2]
-    centre, sought = complex(width / 2, height / 2), _sought(mark)
-    try:
-        places = [place for _, place in _candidates(frame, sought, centre)]
-    except ImageError:
-        return []  # nothing is like it
-    found = []
-    for place in places:
-        there = Pose(centre, place - complex(mark.x_px, mark.y_px), 1 + 0j, 0.0, 0.0)
-        try:
-            found.append(_looked_up(frame, sought, there))
-        except ImageError:
-            found.append((0.0, place))  # out of the picture, it cannot be taken for the mark
-    return found
+    return [pose for _, pose in poses]
 
 
 def _misaligned(said: str) -> ImageError:
@@ -284,9 +293,9 @@ def _misaligned(said: str) -> ImageError:
 
 def _confirmed(pose: Pose, view: Grey, reference: _Overview) -> Pose:
     """The pose with what the rest of the picture says of it, where that is good enough."""
-    likeness, left = _compared(view, reference, pose)
-    at_marks = pose.residual_px
-    pose = Pose(pose.centre, pose.shift, pose.factor, max(at_marks, left), likeness)
+    likeness, drift = _compared(view, reference, pose)
+    left = pose.residual_px
+    pose = Pose(pose.centre, pose.shift, pose.factor, max(left, drift), likeness)
     if likeness < LEAST_LIKENESS:
         raise _misaligned(
             f"likeness {likeness:.2f} to the reference picture, at least {LEAST_LIKENESS:g} is"
@@ -297,17 +306,19 @@ def _confirmed(pose: Pose, view: Grey, reference: _Overview) -> Pose:
         ("shifted by {:.1f} px", abs(pose.shift), MOST_SHIFT_PX, f"{MOST_SHIFT_PX:g}"),
         ("turned by {:.2f} degrees", abs(stance.turn_deg), MOST_TURN_DEG, f"{MOST_TURN_DEG:g}"),
         ("its size is changed by {:.1%}", abs(stance.scale - 1), MOST_SCALE, f"{MOST_SCALE:.0%}"),
-        ("{:.1f} px of residual at a mark", at_marks, MOST_RESIDUAL_PX, f"{MOST_RESIDUAL_PX:g}"),
-        ("{:.1f} px of residual at a corner", left, MOST_LEFT_PX, f"{MOST_LEFT_PX:g}"),
+        ("{:.1f} px of residual at a mark", left, MOST_RESIDUAL_PX, f"{MOST_RESIDUAL_PX:g}"),
+        ("{:.1f} px of residual of the whole picture", drift, MOST_DRIFT_PX, f"{MOST_DRIFT_PX:g}"),
     ):
         if not value <= most:
             raise _misaligned(f"{said.format(value)}, {limit} is the limit")
     return pose
 
 
-def _candidates(frame: Frame, sought: _Sought, centre: complex) -> list[tuple[float, complex]]:
-    """Places (of the mark's point, pixels of the frame) that look like it, best first, with their
-    scores. Raises `ImageError` where nothing does."""
+def _candidates(
+    frame: Frame, sought: _Sought, centre: complex, most: int
+) -> list[tuple[float, complex]]:
+    """At most that many places (of the mark's point, pixels of the frame) that look like it, best
+    first, with their scores. Raises `ImageError` where nothing does."""
     height, width = frame.shape[:2]
     far = abs(complex(sought.mark.x_px, sought.mark.y_px) - centre)
     reach = SHIFT_PX + far * math.hypot(math.radians(TURN_DEG), SCALE)
@@ -321,8 +332,8 @@ def _candidates(frame: Frame, sought: _Sought, centre: complex) -> list[tuple[fl
     found: list[tuple[float, complex]] = []
     # A mark that is partly out of the picture is still found by the rest of it.
     over = [
-        min(most, math.ceil(max(0, by) / COARSE))
-        for most, by in (
+        min(third, math.ceil(max(0, by) / COARSE))
+        for third, by in (
             (rows // 3, reach - sought.top),
             (rows // 3, sought.top + rows * COARSE + reach - height),
             (columns // 3, reach - sought.left),
@@ -330,7 +341,7 @@ def _candidates(frame: Frame, sought: _Sought, centre: complex) -> list[tuple[fl
         )
     ]
     if size[0] > columns and size[1] > rows:
-        window = frame[top : top + size[1] * COARSE : 2, left : left + size[0] * COARSE]
+        window = frame[top + 1 : top + size[1] * COARSE : LINES, left : left + size[0] * COARSE]
         small = green(cast(Frame, cv2.resize(window, size, interpolation=cv2.INTER_AREA)))
         if any(over):
             small = cast(
@@ -340,7 +351,7 @@ def _candidates(frame: Frame, sought: _Sought, centre: complex) -> list[tuple[fl
         left, top = left - COARSE * over[2], top - COARSE * over[0]
         scores = _match(np.ascontiguousarray(small), sought.coarse)
         offset = complex(sought.mark.x_px - sought.left, sought.mark.y_px - sought.top)
-        for _ in range(CANDIDATES):
+        for _ in range(most):
             score, x, y = _peak(scores)
             best = max(best, score)
             if score < LEAST_COARSE:
@@ -422,28 +433,23 @@ def _refined(frame: Frame, marks: Sequence[_Sought], pose: Pose) -> Pose:
     """The similarity of the marks found to a fraction of a pixel close to where ``pose`` says."""
     places, found = [], []
     for sought in marks:
-        score, place = _looked_up(frame, sought, pose)
+        picture, left, top = _seen_of(sought, pose, frame.shape)
+        rows, columns = picture.shape
+        offset = np.array([left - FINE_PX, top - FINE_PX])
+        size = columns * FINE + 2 * FINE_PX, rows * FINE + 2 * FINE_PX
+        there = _warped(frame, pose, offset, size)
+        scores = _match(_reduced(there, FINE), picture)
+        score, x, y = _peak(scores)
         if score < LEAST_SCORE:
             raise _misaligned(
                 f"mark {sought.mark.id} looks like its picture by {score:.2f} only, at least"
                 f" {LEAST_SCORE:g} is needed"
             )
-        places.append(complex(sought.mark.x_px, sought.mark.y_px) - pose.centre)
-        found.append(place - pose.centre)
+        place = complex(sought.mark.x_px, sought.mark.y_px)
+        moved = place + complex(FINE * x - FINE_PX, FINE * y - FINE_PX)
+        places.append(place - pose.centre)
+        found.append(complex(*pose.place(moved.real, moved.imag)) - pose.centre)
     return _fitted(pose.centre, places, found)
-
-
-def _looked_up(frame: Frame, sought: _Sought, pose: Pose) -> tuple[float, complex]:
-    """How like its picture a mark is close to where ``pose`` puts it, and where it is then. Raises
-    `ImageError` where too much of it is out of the picture."""
-    picture, left, top = _seen_of(sought, pose, frame.shape)
-    rows, columns = picture.shape
-    offset = np.array([left - FINE_PX, top - FINE_PX])
-    size = columns * FINE + 2 * FINE_PX, rows * FINE + 2 * FINE_PX
-    there = _warped(frame, pose, offset, size)
-    score, x, y = _peak(_match(_reduced(there, FINE), picture))
-    x_px, y_px = sought.mark.x_px + FINE * x - FINE_PX, sought.mark.y_px + FINE * y - FINE_PX
-    return score, complex(*pose.place(x_px, y_px))
 
 
 def _seen_of(sought: _Sought, pose: Pose, shape: Sequence[int]) -> tuple[Grey, int, int]:
@@ -492,17 +498,21 @@ def _warped(frame: Frame, pose: Pose, offset: npt.NDArray[np.int_], size: tuple[
 
 def _fitted(centre: complex, places: Sequence[complex], found: Sequence[complex]) -> Pose:
     """The similarity of least squares; its residual is the largest distance left at a mark."""
-    a, b = np.array(places), np.array(found)
-    mean_a, mean_b = a.mean(), b.mean()
-    factor = complex(np.vdot(a - mean_a, b - mean_b) / np.vdot(a - mean_a, a - mean_a))
-    shift = complex(mean_b - factor * mean_a)
-    left = float(np.abs(b - factor * a - shift).max())
-    return Pose(centre, shift, factor, left, 0.0)
+    mean_a, mean_b = sum(places) / len(places), sum(found) / len(found)
+    ours = [place - mean_a for place in places]
+    theirs = [place - mean_b for place in found]
+    factor = sum(a.conjugate() * b for a, b in zip(ours, theirs, strict=True)) / sum(
+        abs(a) ** 2 for a in ours
+    )
+    left = max(abs(b - factor * a) for a, b in zip(ours, theirs, strict=True))
+    return Pose(centre, mean_b - factor * mean_a, factor, left, 0.0)
 
 
 def _compared(view: Grey, reference: _Overview, pose: Pose) -> tuple[float, float]:
     """How like the reference the picture is once it is put in place, -1 to 1, and how far, in
-    pixels of the frame, one step of registration would still move the farthest corner."""
+    pixels of the frame, one step of registration would still move it: root mean square over the
+    picture, because what drags the step is often one long edge, and a corner is where the step says
+    most and knows least."""
     matrix = pose.matrix
     # A place u of the overview is OVERVIEW * (u + 1/2) - 1/2 in the frame.
     half = (OVERVIEW - 1) / 2
@@ -515,18 +525,38 @@ def _compared(view: Grey, reference: _Overview, pose: Pose) -> tuple[float, floa
             view, matrix, size, flags=inverse | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ),
     )
-    inside = cv2.warpAffine(np.ones_like(view), matrix, size, flags=inverse | cv2.INTER_NEAREST)
-    inside = inside.astype(np.float32)
-    share = float(inside.mean())
-    detail = _detail(picture) * inside
-    known = reference.detail * inside
-    length, full = float(np.linalg.norm(detail)), float(np.linalg.norm(known))
+    inside = _inside(matrix, size)
+    detail = (_detail(picture) * inside).ravel()
+    known = (reference.detail * inside).ravel()
+    length, full = math.sqrt(_dot(detail, detail)), math.sqrt(_dot(known, known))
     if length < 1e-3 or full < 1e-3:
         return -1.0, math.inf
-    likeness = float(np.vdot(detail, known)) / (length * full)
-    error = np.clip(detail * (full / length) - known, -CLIPPED, CLIPPED)
-    step = reference.inverse @ (reference.jacobian @ error.ravel()) / share
-    reach = math.hypot(width, height) / 2
-    return likeness, OVERVIEW * (
-        math.hypot(step[0], step[1]) + reach * math.hypot(step[2], step[3])
+    likeness = _dot(detail, known) / (length * full)
+    error = detail * np.float32(full / length) - known
+    # Huber's weights: one step of iteratively reweighted least squares.
+    weights = inside.ravel() * (
+        np.float32(DIFFERENT) / np.maximum(np.abs(error), np.float32(DIFFERENT))
     )
+    weighted = reference.jacobian * weights
+    normal = np.einsum("ij,kj->ik", weighted, reference.jacobian).astype(np.float64)
+    # So little more that a direction in which nothing is seen moves nothing.
+    normal += np.eye(4) * (1e-6 * normal.trace() + 1e-12)
+    step = np.linalg.solve(normal, np.einsum("ij,j->i", weighted, error).astype(np.float64))
+    return likeness, OVERVIEW * float(np.sqrt((step * step).sum()))
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    """By one thread: a library of linear algebra wakes others for vectors of this length, which
+    costs more than they save."""
+    return float(np.einsum("i,i->", a, b))
+
+
+def _inside(matrix: Matrix, size: tuple[int, int]) -> Floats:
+    """(height, width), 1 where a place of the reference's overview is in the picture, else 0."""
+    width, height = size
+    back = cv2.invertAffineTransform(matrix)
+    ends = np.array([(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)], np.float64)
+    corners = np.rint((ends @ back[:, :2].T + back[:, 2]) * 16).astype(np.int32)
+    inside = np.zeros((height, width), np.float32)
+    cv2.fillConvexPoly(inside, corners, 1.0, shift=4)
+    return inside

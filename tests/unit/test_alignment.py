@@ -98,7 +98,7 @@ def test_regions_land_where_a_displaced_body_has_them(
     assert found.stance.scale == pytest.approx(pose[3], abs=0.002)
     assert found.stance.turn_deg == pytest.approx(pose[2], abs=0.15)
     assert found.likeness > 0.8
-    assert found.residual_px < alignment.MOST_LEFT_PX
+    assert found.residual_px < alignment.MOST_RESIDUAL_PX
 
 
 def reason_of(picture: Frame, how: Alignment) -> tuple[Reason, str]:
