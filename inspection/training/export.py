@@ -332,15 +332,18 @@ def golden_points(
 ) -> list[int]:
     """For each class, the clearest point whose verdict is right and the least clear one that still
     keeps away from all thresholds; where a class has none such, one that is merely clear. Clear
-    for every graph; the first one decides what is right."""
+    for every graph, and the same for all; the first one decides what is right."""
     names = [entry.name for entry in draft.classes]
     limits = np.full(len(names), draft.limits.nok_min)
     limits[0] = draft.limits.ok_min
     clear = np.ones(len(labels), bool)
+    first_found: list[str] | None = None
     for outputs in said:
         odds = log_odds(outputs.scores.astype(np.float64))
         clear &= np.abs(odds - log_odds(limits)).min(axis=1) > CLEAR_OF_LIMITS
         found = [judge(row, names, policy, ood).finding for row, ood in outputs.rows()]
+        first_found = first_found or found
+        clear &= np.array(found) == np.array(first_found)
         if len(names) > 2:  # the class named must not hang on rounding either
             first, second = np.sort(odds[:, 1:], axis=1)[:, :-3:-1].T
             clear &= (first - second > CLEAR_OF_LIMITS) | np.array([not name for name in found])

@@ -92,21 +92,22 @@ def test_a_disk_that_does_not_keep_up_makes_the_worker_wait(tmp_path: Path) -> N
     disk = SlowDisk()
     with Outbox(tmp_path, fs=disk) as outbox, OutboxThread(outbox) as thread:
         thread.put(ref(0), b"x")
-        assert disk.begun.acquire(timeout=60)
-        for number in range(1, MOST_WAITING + 1):
-            thread.put(ref(number), b"x")
-        went_on = threading.Event()
+        assert disk.begun.acquire(timeout=60)  # alone in its group, whatever comes next
+        put = threading.Semaphore(0)
 
-        def one_more() -> None:
-            thread.put(ref(MOST_WAITING + 1), b"x")
-            went_on.set()
+        def work() -> None:
+            for number in range(1, MOST_WAITING + 2):
+                thread.put(ref(number), b"x")
+                put.release()
 
-        worker = threading.Thread(target=one_more)
+        worker = threading.Thread(target=work)
         worker.start()
-        assert not went_on.wait(0.2)
+        for _ in range(MOST_WAITING):
+            assert put.acquire(timeout=60)
+        assert not put.acquire(timeout=0.2)
         disk.let_go.release(10)
+        assert put.acquire(timeout=60)
         worker.join(60)
-        assert went_on.is_set()
         thread.settle()
         assert outbox.next_seq == MOST_WAITING + 3
 
