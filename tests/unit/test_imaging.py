@@ -19,7 +19,15 @@ from PIL import Image
 
 from inspection import imaging
 from inspection.errors import ImageError
-from inspection.imaging import CropSpec, Frame, check_frame, crop, decode, encode_png
+from inspection.imaging import (
+    CropSpec,
+    Frame,
+    ImagingVersion,
+    check_frame,
+    crop,
+    decode,
+    encode_png,
+)
 from inspection.messages import Reason, Region
 
 
@@ -394,6 +402,28 @@ def test_colour_becomes_grey_by_bt_601_and_grey_three_equal_channels() -> None:
     colour = crop(picture(channels=1), region(8, 8, 16, 16), spec(16, 16))
     assert colour.shape == (16, 16, 3)
     assert (colour == colour[:, :, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("side", "version", "how"),
+    [
+        (160, "1", cv2.INTER_AREA),
+        (160, "2", cv2.INTER_LINEAR),
+        (255, "2", cv2.INTER_LINEAR),
+        (256, "2", cv2.INTER_AREA),
+        (100, "1", cv2.INTER_LINEAR),
+        (100, "2", cv2.INTER_LINEAR),
+    ],
+)
+def test_each_imaging_version_has_its_own_way_to_resize(
+    side: int, version: ImagingVersion, how: int
+) -> None:
+    rng = np.random.default_rng(4)
+    frame = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    wanted = CropSpec(width=128, height=128, channels=3, imaging=version)
+    whole = frame[20 : 20 + side, 10 : 10 + side]
+    expected = cv2.resize(whole, (128, 128), interpolation=how)
+    assert np.array_equal(crop(frame, region(10, 20, side, side), wanted), expected)
 
 
 def test_shrinking_averages_and_a_flat_picture_stays_flat() -> None:
