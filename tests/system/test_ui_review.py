@@ -265,4 +265,4 @@ def test_the_manual_shows_review_with_rendered_welds(
                 page.evaluate("document.fonts.ready")
                 assert page.evaluate("document.documentElement.scrollWidth") <= 1280
                 path = Path(os.environ[SCREENSHOTS]) / f"review-{scheme}.png"
-                page.screenshot(path=path, animations="disabled")
+                page.screenshot(path=path)
