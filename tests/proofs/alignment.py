@@ -1,6 +1,7 @@
 """Alignment: every view of the body side displaced as far as a body may stand, and wrong pictures.
 
-    python tests/proofs/alignment.py [--views N | --view NAME ...] [--defects N] [--seed N] [--json FILE]
+    python tests/proofs/alignment.py [--views N | --view NAME ...]
+                                      [--defects N] [--seed N] [--json FILE]
 
 Each view is taught from one body; another body of it, some of its welds with defects, is shifted up
 to 40 px, turned up to 3 degrees and scaled up to 3 % at once. Regions must land within 2 px of
@@ -236,7 +237,7 @@ def refused(name: str, picture: Frame, how: Alignment) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="displaced views are found, wrong ones refused")
     parser.add_argument("--views", type=int, default=body.VIEWS)
-    parser.add_argument("--view", nargs="+", choices=[body.view_name(n + 1) for n in range(body.VIEWS)])
+    parser.add_argument("--view", nargs="+", choices=list(body.points()))
     parser.add_argument("--defects", type=int, default=4, help="in each view")
     parser.add_argument("--seed", type=int, default=SHOWN)
     parser.add_argument("--processes", type=int)
