@@ -277,8 +277,8 @@ class Alignment(Struct, frozen=True, kw_only=True):
 class Stance(Struct, frozen=True, kw_only=True):
     """How a part lay in a picture, against the reference picture: moved by so many pixels at the
     picture's centre, turned clockwise and enlarged about it. ``residual_px`` is the largest
-    distance left at a mark or, by what the rest of the picture says, at a corner; ``likeness`` to
-    the reference picture is 1 where they are equal."""
+    distance left at a mark or, where that is more, by what the rest of the picture says, root mean
+    square over it; ``likeness`` to the reference picture is 1 where they are equal."""
 
     shift_x_px: float
     shift_y_px: float

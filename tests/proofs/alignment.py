@@ -1,6 +1,7 @@
 """Alignment: every view of the body side displaced as far as a body may stand, and wrong pictures.
 
-    python tests/proofs/alignment.py [--views N] [--defects N] [--seed N] [--json FILE]
+    python tests/proofs/alignment.py [--views N | --view NAME ...]
+                                      [--defects N] [--seed N] [--json FILE]
 
 Each view is taught from one body; another body of it, some of its welds with defects, is shifted up
 to 40 px, turned up to 3 degrees and scaled up to 3 % at once. Regions must land within 2 px of
@@ -236,6 +237,7 @@ def refused(name: str, picture: Frame, how: Alignment) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="displaced views are found, wrong ones refused")
     parser.add_argument("--views", type=int, default=body.VIEWS)
+    parser.add_argument("--view", nargs="+", choices=list(body.points()))
     parser.add_argument("--defects", type=int, default=4, help="in each view")
     parser.add_argument("--seed", type=int, default=SHOWN)
     parser.add_argument("--processes", type=int)
@@ -244,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     every = max(1, body.VIEWS // options.views)
     views = [body.view_name(number) for number in range(1, body.VIEWS + 1, every)][: options.views]
+    views = options.view or views
     still, moved = Seen(), Seen()
     ways: dict[str, Alignment] = {}
     pictures: dict[str, Frame] = {}
