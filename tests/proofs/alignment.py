@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from circuit_boards import commit
 
+from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
 from edge.judge import Judge, Models
 from inspection import alignment, imaging
@@ -154,12 +155,15 @@ def one_view(view: str, seed: int, defects: int) -> tuple[str, Seen, Seen, Align
     how = taught(view)
     picture, wrong, places = shown(view, seed, defects)
     still, moved = Seen(), Seen()
-    with tempfile.TemporaryDirectory(prefix="alignment-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="alignment-") as folder,
+        Darkroom(EvidenceSpool(Path(folder))) as darkroom,
+    ):
         models = Models({MODEL: PACKAGE})
         (ref,) = (state.ref for state in models.states)
         if ref is None:
             raise SystemExit(f"{PACKAGE}: {models.states[0].fault}")
-        judge = Judge(models, EvidenceSpool(Path(folder)))
+        judge = Judge(models, darkroom)
         points = read_plan(body.PLAN).points_of(view)
         order = Order(
             run="r", part="p", plan="a" * 64, view=view, camera="cam1", attempt=1,
