@@ -45,7 +45,7 @@ MOST_RESIDUAL_PX = 5.0
 """Largest distance left at a mark, where there are three or more."""
 MOST_DRIFT_PX = 3.5
 """Root mean square over the picture of what a step of registration would still move it by: up to
-2.6 between rendered bodies that are in place, 3.5 and more where a pose is wrong by 8."""
+2.8 between rendered bodies that are in place, 3.5 and more where a pose is wrong by 8."""
 LEAST_SCORE = 0.5
 """Normalised correlation of a mark with its picture, at full resolution."""
 LEAST_COARSE = 0.35
