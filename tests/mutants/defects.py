@@ -37,9 +37,9 @@ DEFECTS = (
             Change(
                 "inspection/station/station.py",
                 "            self._break(error)\n            return self._while_broken(frames)\n"
-                "        return self._out\n",
+                "        self._write_times()\n        return self._out\n",
                 "            told = self._out\n            self._break(error)\n"
-                "            return told\n        return self._out\n",
+                "            return told\n        self._write_times()\n        return self._out\n",
             ),
         ),
         STATION,

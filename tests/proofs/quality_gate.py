@@ -51,6 +51,7 @@ import numpy as np
 import numpy.typing as npt
 from circuit_boards import commit
 
+from edge.darkroom import Darkroom
 from edge.evidence_spool import EvidenceSpool
 from edge.frozen import Memory
 from edge.judge import Judge, Models
@@ -352,7 +353,7 @@ def _spoiled(
         (ref,) = (state.ref for state in models.states)
         if ref is None:
             raise SystemExit(f"the released model cannot judge here: {models.states[0].fault}")
-        judge = Judge(models, EvidenceSpool(Path(folder)))
+        judge = Judge(models, Darkroom(EvidenceSpool(Path(folder))))
         order = _order(work.view, regions, limits, ref)
         places = {
             point: (region.left_px + region.width_px / 2, region.top_px + region.height_px / 2)
