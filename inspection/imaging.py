@@ -43,7 +43,7 @@ BRIGHT_MEAN = 252.0
 FLAT_STD = 2.0
 """Grey levels of 255. A whole view darker or brighter than this *and* without any contrast shows a
 covered lens, a dead lamp or a saturated sensor, not a part."""
-SAMPLED_ROWS = 16
+SAMPLED_ROWS = 32
 """Every so many rows are asked first whether a view shows anything: most do."""
 CUT_SHARE = 1 / 64
 """Of the rows of a picture: so many without any noise at its end are a transfer that broke off."""

@@ -18,6 +18,7 @@ policy. Opening checks the files; `inspection.runtimes.load` replays the golden 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import re
@@ -78,7 +79,7 @@ class VerifiedOn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     instruction_set: str = ""
 
 
-class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """``manifest.json``."""
 
     format: int
@@ -107,7 +108,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     verified_on: Annotated[tuple[VerifiedOn, ...], Meta(min_length=1)]
     files: dict[str, Sha256]
 
-    @property
+    @functools.cached_property
     def class_names(self) -> tuple[str, ...]:
         return tuple(entry.name for entry in self.classes)
 

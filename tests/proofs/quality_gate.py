@@ -348,12 +348,15 @@ def _spoiled(
     rng: np.random.Generator,
     found: Found,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="gate-") as folder,
+        Darkroom(EvidenceSpool(Path(folder))) as darkroom,
+    ):
         models = Models({"spot-weld": PACKAGE})
         (ref,) = (state.ref for state in models.states)
         if ref is None:
             raise SystemExit(f"the released model cannot judge here: {models.states[0].fault}")
-        judge = Judge(models, Darkroom(EvidenceSpool(Path(folder))))
+        judge = Judge(models, darkroom)
         order = _order(work.view, regions, limits, ref)
         places = {
             point: (region.left_px + region.width_px / 2, region.top_px + region.height_px / 2)
