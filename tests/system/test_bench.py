@@ -25,7 +25,6 @@ def test_a_measured_line_loses_nothing_and_counts_nothing_twice(
         pairs=1,
         sync_delay_ms=slow,
         views=6,
-        pictures=1,
     )
     found = bench(tmp_path / "bench", options)
     assert (found["lost"], found["duplicated"]) == (0, 0)
@@ -38,6 +37,6 @@ def test_a_measured_line_loses_nothing_and_counts_nothing_twice(
     )
     if not rate:
         assert found["points_ok"] == planned
-    for stage in ("grab", "align", "crop", "infer", "policy", "outbox", "wire", "commit"):
+    for stage in ("grab", "align", "crop", "gate", "infer", "policy", "outbox", "wire", "commit"):
         assert found["stage_ms"][stage]["p50"] >= 0
     assert set(found["rss_mb"]) == {"station", "edge-cam1", "edge-cam2", "plc"}
