@@ -77,6 +77,9 @@ class Table:
     """(class, text) of what is to be said at the next drawing."""
     requests: dict[tuple[object, ...], str] = field(default_factory=dict)
     """Numbers of what was asked and not answered: the same is asked with the same number."""
+    typed: dict[str, str] = field(default_factory=dict)
+    """The texts of the question, as they were last drawn: Streamlit forgets those of a widget that
+    one drawing leaves out."""
 
     def lay(self, detail: Detail | None, *, keep_text: bool = False) -> None:
         """Show this from now on. The texts typed so far go along only where asked."""
@@ -86,8 +89,10 @@ class Table:
         self.shown_ns = time.monotonic_ns()
         if keep_text:
             for name in ("comment", "method"):
-                typed = st.session_state.get(f"{name}-{before}", "")
-                st.session_state[f"{name}-{self.turn}"] = typed
+                typed = st.session_state.get(f"{name}-{before}", self.typed.get(name, ""))
+                self.typed[name] = st.session_state[f"{name}-{self.turn}"] = typed
+        else:
+            self.typed.clear()
 
 
 def page(shared: Shared) -> None:
@@ -546,7 +551,8 @@ def _buttons(shared: Shared, table: Table, queue: Queue, session: Session | None
         )
     _classes(shared, queue, table, session)
     with st.container(key="texts", horizontal=True, gap="small"):
-        st.text_input(
+        st.session_state.setdefault(f"comment-{turn}", table.typed.get("comment", ""))
+        table.typed["comment"] = st.text_input(
             say("review.comment"),
             key=f"comment-{turn}",
             max_chars=LONGEST_TEXT,
@@ -554,8 +560,9 @@ def _buttons(shared: Shared, table: Table, queue: Queue, session: Session | None
             label_visibility="collapsed",
         )
         if detail.item.seen is Verdict.NOT_INSPECTED:
-            st.session_state.setdefault(f"method-{turn}", st.session_state.get("method", ""))
-            st.text_input(
+            known = table.typed.get("method") or st.session_state.get("method", "")
+            st.session_state.setdefault(f"method-{turn}", known)
+            table.typed["method"] = st.text_input(
                 say("review.method"),
                 key=f"method-{turn}",
                 max_chars=LONGEST_TEXT,
