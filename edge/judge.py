@@ -23,7 +23,7 @@ from inspection import imaging, quality, runtimes
 from inspection.alignment import Pose, locate
 from inspection.drawing import Drawing, margin
 from inspection.errors import ImageError, ModelHung, PackageError
-from inspection.imaging import Frame
+from inspection.imaging import CropSpec, Frame
 from inspection.log import get_logger
 from inspection.messages import (
     Inspected,
@@ -64,8 +64,7 @@ class Batch:
         """Their crops, (n, height, width, channels)."""
         if self.crops is not None:
             return self.crops
-        spec = runtimes.crop_spec(self.model.package)
-        return np.stack([imaging.crop(self.image, task.region, spec) for task in self.tasks])
+        return _crops(self.image, self.tasks, runtimes.crop_spec(self.model.package))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ class Judge:
                 continue
             spec = runtimes.crop_spec(model.package)
             for some in _batched(tasks, self._batch):
-                crops = np.stack([imaging.crop(image, task.region, spec) for task in some])
+                crops = _crops(image, some, spec)
                 kept += crops.nbytes
                 batches.append(Batch(model, some, image, crops if kept <= KEPT_CROPS else None))
         self._laps.lap("crop")
@@ -381,6 +380,10 @@ def _place(pose: Pose) -> str:
         f"shifted by {stance.shift_x_px:.1f}, {stance.shift_y_px:.1f} px, turned by"
         f" {stance.turn_deg:.2f} degrees, scale {stance.scale:.3f}"
     )
+
+
+def _crops(image: Frame, tasks: Iterable[PointTask], spec: CropSpec) -> Frame:
+    return np.stack([imaging.crop(image, task.region, spec) for task in tasks])
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

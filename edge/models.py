@@ -28,7 +28,7 @@ from inspection.imaging import Frame
 from inspection.log import get_logger
 from inspection.messages import ModelRef, ModelState
 from inspection.package import Package, read_reference
-from inspection.registry import find_version, pointer_of, resolve
+from inspection.registry import find_version, pointer_mark, pointer_of, resolve
 from inspection.runtimes import Model, Outputs, Preference
 from inspection.trust import open_trusted
 
@@ -103,12 +103,12 @@ class Models:
         self._thread: threading.Thread | None = None
         self._slots: dict[str, _Slot] = {}
         for name, folder in folders.items():
-            pointer = pointer_of(folder)
-            slot = self._slots[name] = _Slot(folder, follows=pointer.is_file() or later)
+            follows = pointer_of(folder).is_file() or later
+            slot = self._slots[name] = _Slot(folder, follows=follows)
             if later:
                 slot.mark = "not looked at yet"
                 continue
-            slot.mark = _mark(pointer)
+            slot.mark = pointer_mark(folder)
             try:
                 model = self._open(folder)
             except PackageError as error:
@@ -187,8 +187,7 @@ class Models:
         return ModelState(name=name, ref=ref, fault=slot.fault[:500], also=also)
 
     def _follow(self, name: str, slot: _Slot, now_ns: int) -> None:
-        pointer = pointer_of(slot.folder)
-        mark = _mark(pointer)
+        mark = pointer_mark(slot.folder)
         if slot.fault and slot.again_ns == 0:
             slot.again_ns = now_ns + AGAIN_NS
         if mark == slot.mark and not (slot.fault and now_ns >= slot.again_ns):
@@ -354,12 +353,3 @@ def warm_up(model: Model, batch: int) -> None:
     spec = runtimes.crop_spec(model.package)
     for size in dict.fromkeys((batch, 1)):
         model.outputs(np.zeros((size, spec.height, spec.width, spec.channels), np.uint8))
-
-
-def _mark(path: Path) -> object:
-    """Changes when the file is replaced."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)

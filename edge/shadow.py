@@ -1,8 +1,9 @@
 """A candidate judges the crops that the released model has judged, when there is time.
 
 It runs on a thread of its own behind all others, and begins with a view only when that view's
-results are in the outbox. What comes in faster than it can look at is dropped and counted. What it
-says goes to the station as evidence of its own kind (`inspection.shadow`) and counts for nothing.
+results are on their way to the disk. What comes in faster than it can look at is dropped and
+counted. What it says goes to the station as evidence of its own kind (`inspection.shadow`) and
+counts for nothing.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Shadow:
         )
 
     def begin(self, order: Order) -> None:
-        """The results of an order are durable: its crops may be looked at."""
+        """The results of an order were handed to the outbox: its crops may be looked at."""
         if not self._offered or order is not self._order:
             return
         self._waiting += 1

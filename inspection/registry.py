@@ -150,6 +150,15 @@ def pointer_of(folder: Path) -> Path:
     return folder if folder.name == CURRENT else folder / CURRENT
 
 
+def pointer_mark(folder: Path) -> object:
+    """Changes when the file ``current`` is replaced; None where there is none."""
+    try:
+        status = pointer_of(folder).stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
 def versions(folder: Path) -> list[Path]:
     """The packages that lie in a registry's folder; none where it is no such folder."""
     try:

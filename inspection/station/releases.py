@@ -23,7 +23,7 @@ from inspection.log import get_logger
 from inspection.messages import ModelRef
 from inspection.package import read_reference
 from inspection.policy import UNREADABLE
-from inspection.registry import find_version, pointer_of, resolve, was_released
+from inspection.registry import find_version, pointer_mark, pointer_of, resolve, was_released
 from inspection.station.acceptance import Released
 from inspection.trust import open_trusted
 
@@ -136,7 +136,7 @@ class Releases:
             elif name in self.candidates:
                 news.append(("model_found", f"model {name}: {_told(self.candidates[name])}"))
         for name, followed in self._followed.items():
-            mark = _mark(pointer_of(followed.folder))
+            mark = pointer_mark(followed.folder)
             again = 0 < followed.again_ns <= now_ns
             if not followed.pending and (mark != followed.mark or again):
                 followed.mark, followed.pending, followed.again_ns = mark, True, 0
@@ -227,12 +227,3 @@ def _told(model: Released) -> str:
         f"version {model.manifest.version} ({model.ref.package[:12]}), policy"
         f" {model.policy.version} ({model.ref.policy[:12]})"
     )
-
-
-def _mark(path: Path) -> object:
-    """Changes when the file is replaced."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)

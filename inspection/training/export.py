@@ -337,24 +337,23 @@ def golden_points(
     limits = np.full(len(names), draft.limits.nok_min)
     limits[0] = draft.limits.ok_min
     clear = np.ones(len(labels), bool)
-    first_found: list[str] | None = None
+    right_found: list[str] = []  # of the first graph
     for outputs in said:
         odds = log_odds(outputs.scores.astype(np.float64))
         clear &= np.abs(odds - log_odds(limits)).min(axis=1) > CLEAR_OF_LIMITS
         found = [judge(row, names, policy, ood).finding for row, ood in outputs.rows()]
-        first_found = first_found or found
-        clear &= np.array(found) == np.array(first_found)
+        right_found = right_found or found
+        clear &= np.array(found) == np.array(right_found)
         if len(names) > 2:  # the class named must not hang on rounding either
             first, second = np.sort(odds[:, 1:], axis=1)[:, :-3:-1].T
             clear &= (first - second > CLEAR_OF_LIMITS) | np.array([not name for name in found])
         if policy.ood_max is not None and outputs.ood is not None:
             clear &= np.abs(outputs.ood / policy.ood_max - 1) > CLEAR_OF_LIMITS
     scores = said[0].scores
-    found = [judge(row, names, policy, ood).finding for row, ood in said[0].rows()]
     chosen: list[int] = []
     for k in range(len(names)):
         here = [int(i) for i in np.flatnonzero((labels == k) & clear)]
-        right = [i for i in here if (found[i] or names[0]) == names[k]]
+        right = [i for i in here if (right_found[i] or names[0]) == names[k]]
         ranked = sorted(right or here, key=lambda i: -float(scores[i, k]))
         chosen += ranked[:1] + ranked[1:][-(GOLDEN_PER_CLASS - 1) :]
     if not chosen:  # every score lies near a threshold: a model that knows nothing

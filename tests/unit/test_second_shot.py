@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 from test_judge import make_order
+from workers import make_worker
 
 from edge.cameras import Shot
-from edge.config import CameraFile, EdgeConfig, EdgeFile, StationEndpoints
+from edge.config import CameraFile
 from edge.worker import Worker
 from inspection import imaging, quality, wire
 from inspection.clock import SystemClock
@@ -22,7 +23,6 @@ from inspection.errors import CameraError
 from inspection.imaging import Frame
 from inspection.messages import Inspected, Missed, Order, Reason, Verdict, ViewResult
 from inspection.testing import boards
-from inspection.testing.line import free_ports
 
 IN_TIME = 2**62
 
@@ -89,24 +89,8 @@ def make(tmp_path: Path, package: Path) -> Iterator[Callable[[str], Worker]]:
     made: list[Worker] = []
 
     def worker(kind: str) -> Worker:
-        edge, evidence = free_ports(2)
         camera = CameraFile(driver=f"test_second_shot:{kind}")
-        file = EdgeFile(
-            edge="edge-1",
-            directory="",
-            station=StationEndpoints(
-                edge=f"tcp://127.0.0.1:{edge}", evidence=f"tcp://127.0.0.1:{evidence}"
-            ),
-            cameras={"cam1": camera},
-            models={"darkness": str(package)},
-        )
-        config = EdgeConfig(
-            file=file,
-            directory=tmp_path / "edge",
-            models={"darkness": package},
-            cameras={"cam1": camera},
-        )
-        made.append(Worker(config, SystemClock()))
+        made.append(make_worker(tmp_path, package, camera))
         return made[-1]
 
     yield worker

@@ -11,16 +11,15 @@ import msgspec
 import numpy as np
 import pytest
 from test_judge import make_order
+from workers import make_worker
 
 from edge.cameras import Shot
-from edge.config import CameraFile, EdgeConfig, EdgeFile, StationEndpoints
+from edge.config import CameraFile
 from edge.worker import Worker
 from inspection import png, wire
-from inspection.clock import SystemClock
 from inspection.errors import CameraError
 from inspection.messages import Missed, Reason, ToneMap, ViewResult
 from inspection.testing import boards
-from inspection.testing.line import free_ports
 
 IN_TIME = 2**62
 
@@ -78,27 +77,11 @@ def make(tmp_path: Path, package: Path) -> Iterator[Any]:
     made: list[Worker] = []
 
     def worker(gives: str) -> Worker:
-        edge, evidence = free_ports(2)
         camera = CameraFile(
             driver="test_worker:OddCamera",
             settings={"gives": gives, "file": str(tmp_path / "device")},
         )
-        file = EdgeFile(
-            edge="edge-1",
-            directory="",
-            station=StationEndpoints(
-                edge=f"tcp://127.0.0.1:{edge}", evidence=f"tcp://127.0.0.1:{evidence}"
-            ),
-            cameras={"cam1": camera},
-            models={"darkness": str(package)},
-        )
-        config = EdgeConfig(
-            file=file,
-            directory=tmp_path / "edge",
-            models={"darkness": package},
-            cameras={"cam1": camera},
-        )
-        made.append(Worker(config, SystemClock()))
+        made.append(make_worker(tmp_path, package, camera))
         return made[-1]
 
     yield worker
