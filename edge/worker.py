@@ -14,6 +14,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
+from typing import cast
 
 import msgspec
 import zmq
@@ -577,7 +578,6 @@ class Worker:
             self._evidence_stuck_ns = None
             self._evidence_sent[kept.sha256] = now
 
-
     def _look_for_lost_pictures(self) -> None:
         spool, darkroom = self._spool, self._darkroom
         count = spool.dropped.total() + darkroom.lost.total() + spool.damaged
@@ -601,7 +601,7 @@ def _received(socket: zmq.Socket[bytes]) -> list[bytes]:
     """What has come in. Asked several times a view, mostly in vain: the flag costs a tenth of an
     exception."""
     frames: list[bytes] = []
-    while len(frames) < 256 and socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+    while len(frames) < 256 and cast(int, socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         try:
             frames.append(b"".join(socket.recv_multipart(zmq.NOBLOCK)))
         except zmq.Again:
