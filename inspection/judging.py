@@ -54,15 +54,14 @@ def margins(
 ) -> Floats:
     """How far each of N points that are OK is from not being OK, 0 to 1 (N,)."""
     rows = scores.astype(np.float64)
-    left = np.ones(len(rows))
-    for name, column in zip(classes, rows.T, strict=True):
-        if name == policy.ok_class:
-            room, above = 1.0 - policy.ok_min, column - policy.ok_min
-        else:
-            room = policy.nok_min[name]
-            above = room - column
-        with np.errstate(over="ignore"):  # of a limit that is all but nothing
-            left = np.minimum(left, above / room if room > 0 else 0.0)
+    ok = classes.index(policy.ok_class)
+    room = np.array([policy.nok_min.get(name, 1.0 - policy.ok_min) for name in classes])
+    above = room - rows
+    above[:, ok] = rows[:, ok] - policy.ok_min
+    # Where there is no room, nothing is left; where there is all but none, it is any amount.
+    with np.errstate(over="ignore"):
+        shares = np.divide(above, room, out=np.zeros_like(above), where=room > 0)
+    left = np.minimum(shares.min(axis=1), 1.0)
     if policy.ood_max is not None and ood is not None:
         left = np.minimum(left, (policy.ood_max - ood.astype(np.float64)) / policy.ood_max)
     return np.maximum(left, 0.0)
