@@ -64,4 +64,4 @@ def margins(
     left = np.minimum(shares.min(axis=1), 1.0)
     if policy.ood_max is not None and ood is not None:
         left = np.minimum(left, (policy.ood_max - ood.astype(np.float64)) / policy.ood_max)
-    return np.maximum(left, 0.0)
+    return np.asarray(np.maximum(left, 0.0))
