@@ -97,8 +97,11 @@ def measure(seen: Frame) -> Measured:
     # One picture of all points below each other: every block of a factor lies within one of them.
     fine = _shrunk(grey, n, _FINE)
     coarse = _shrunk(fine, n, _COARSE)
-    bright = _shrunk(cv2.threshold(grey, BRIGHT - 1, 255, cv2.THRESH_BINARY)[1], n, _CELLS)
-    dark = _shrunk(cv2.threshold(grey, DARK, 255, cv2.THRESH_BINARY_INV)[1], n, _CELLS)
+    # In two steps, the first of which is OpenCV's fastest: a third of the time of one.
+    bright, dark = (
+        _shrunk(_shrunk(cv2.threshold(grey, level, 255, how)[1], n, _FINE), n, _CELLS)
+        for level, how in ((BRIGHT - 1, cv2.THRESH_BINARY), (DARK, cv2.THRESH_BINARY_INV))
+    )
     edges = cv2.convertScaleAbs(cv2.Laplacian(fine, cv2.CV_16S), alpha=8)
     dead = _shrunk(edges, n, _CELLS).reshape(n, -1) < _DEAD
     bright = bright.reshape(n, _CELLS, _CELLS)

@@ -168,6 +168,7 @@ class Store(PeopleTables):
         self.turn_fault = ""
         """Why the last turn failed, empty where it did not."""
         self._log_told = False
+        self._log_path = Path(f"{path}-wal")
         self._closed: OrderedDict[Path, sa.Connection] = OrderedDict()
         self.station_id = station_id
         self._clock = clock
@@ -288,12 +289,10 @@ class Store(PeopleTables):
         begun. Raises `StoreError` where that fails; the store itself can be used again.
         """
         next_record = self._next_record
-        self._check_file()
         try:
             self._inside = True
             if self._clock.monotonic_ns() - self._begun_ns > UNNEEDED_NS:
                 self._begin()
-            self._watch_log()
             yield
             self._flush()
             if self._connection is not None:
@@ -312,11 +311,13 @@ class Store(PeopleTables):
             self._inside = False
 
     def _begin(self) -> None:
+        self._check_file()
         if self._kept is None:
             self._kept = self._engine.connect()
         self._kept.begin()
         self._connection = self._kept
         self._begun_ns = self._clock.monotonic_ns()
+        self._watch_log()
 
     def _roll_back(self) -> None:
         """Whatever is wrong with the connection, the next transaction has another."""
@@ -493,7 +494,7 @@ class Store(PeopleTables):
     def _watch_log(self) -> None:
         """Tell once when the write-ahead log grows: it does while somebody goes on reading."""
         try:
-            size = Path(f"{self.path}-wal").stat().st_size
+            size = self._log_path.stat().st_size
         except OSError:
             size = 0
         if size > LARGE_LOG and not self._log_told:
