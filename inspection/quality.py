@@ -160,25 +160,34 @@ def refused(
     picture is: all are refused, because blur is seen more surely at twenty points than at one.
     """
     n = len(limits)
-    soft = measured.focus < [limit.soft_below for limit in limits]
-    blurred = n >= view_points and 2 * int(soft.sum()) > n
-    differing = _differing(measured, limits, view_points)
+    focus = measured.focus.tolist()
+    soft = [value < limit.soft_below for value, limit in zip(focus, limits, strict=True)]
+    blurred = n >= view_points and 2 * sum(soft) > n
+    differing = _differing(measured, limits, view_points).tolist()
+    exposure = zip(
+        measured.shadows.tolist(),
+        measured.highlights.tolist(),
+        measured.glare.tolist(),
+        measured.level.tolist(),
+        strict=True,
+    )
+    shown = zip(measured.dead.tolist(), focus, differing, strict=True)
     found: list[Refusal | None] = []
-    for k, limit in enumerate(limits):
-        one = _exposed(measured, k, limit) or _shown(measured, k, limit, float(differing[k]))
+    for limit, light, sight in zip(limits, exposure, shown, strict=True):
+        one = _exposed(*light, limit) or _shown(*sight, limit)
         if one is None and blurred:
             one = Refusal(
                 Reason.OUT_OF_FOCUS,
-                f"the picture is blurred at {int(soft.sum())} of {n} points (here focus"
-                f" {measured.focus[k]:.3f}, sharp from {limit.soft_below:.3f})",
+                f"the picture is blurred at {sum(soft)} of {n} points (here focus"
+                f" {sight[1]:.3f}, sharp from {limit.soft_below:.3f})",
             )
         found.append(one)
     return found
 
 
-def _exposed(measured: Measured, k: int, limit: QualityLimits) -> Refusal | None:
-    shadows, highlights = float(measured.shadows[k]), float(measured.highlights[k])
-    glare, level = float(measured.glare[k]), float(measured.level[k])
+def _exposed(
+    shadows: float, highlights: float, glare: float, level: float, limit: QualityLimits
+) -> Refusal | None:
     if shadows > limit.shadows_max:
         said = f"{_percent(shadows)} of the region are black, limit {_percent(limit.shadows_max)}"
         return Refusal(Reason.IMAGE_TOO_DARK, said)
@@ -201,8 +210,7 @@ def _exposed(measured: Measured, k: int, limit: QualityLimits) -> Refusal | None
     return None
 
 
-def _shown(measured: Measured, k: int, limit: QualityLimits, differing: float) -> Refusal | None:
-    dead, focus = float(measured.dead[k]), float(measured.focus[k])
+def _shown(dead: float, focus: float, differing: float, limit: QualityLimits) -> Refusal | None:
     if dead > limit.dead_max:
         said = f"{_percent(dead)} of the region hold one value, limit {_percent(limit.dead_max)}"
         return Refusal(Reason.IMAGE_UNREADABLE, f"{said}: no sensor has seen them")
