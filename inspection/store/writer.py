@@ -27,7 +27,7 @@ from inspection.clock import Clock
 from inspection.durable import sync_folder
 from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance, Entry
-from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity, Verdict, ViewResult
+from inspection.messages import Inspected, Missed, RunVerdict, ViewResult
 from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import insert_into, open_for_reading, open_for_writing
@@ -42,6 +42,8 @@ from inspection.store.periods import (
     next_turn_ns,
     seal_before,
 )
+from inspection.store.rollups import add_run
+from inspection.store.rows import entry_of
 from inspection.wire import RECORD
 
 ALL_VIEWS = "*"
@@ -724,7 +726,12 @@ class Store(PeopleTables):
             "chain": head,
             "formed_ns": now,
         }
+        is_first = not self._db.execute(
+            sa.select(table.c.verdict_seq).where(table.c.run_id == run).limit(1)
+        ).first()
         self._db.execute(table.insert(), {**row, "seal": verdict_seal(before.seal, row)})
+        if is_first:
+            add_run(self._db, run)
         if basis is not None:
             self.add_basis(row["verdict_seq"], run, basis)
         return StoredVerdict(row["verdict_seq"], run, verdict, balance)
@@ -1072,17 +1079,6 @@ def verdict_seal(before: str, row: Mapping[Any, Any]) -> str:
     """The seal of a verdict row over the row before it."""
     told = msgspec.json.encode([before, *(row[name] for name in _SEALED)])
     return hashlib.sha256(told).hexdigest()
-
-
-def entry_of(row: Any) -> Entry:
-    """A row of ``result`` as a line of the ledger."""
-    return Entry(
-        point=row.point_id,
-        verdict=Verdict(row.verdict),
-        reason=Reason(row.reason),
-        finding=row.finding,
-        class_severity=None if row.class_severity is None else Severity(row.class_severity),
-    )
 
 
 def _fold(engine: sa.Engine) -> None:
