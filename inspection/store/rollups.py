@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from inspection.ledger import settle
+from inspection.ledger import Entry, settle
 from inspection.messages import Reason, RunVerdict, Verdict
 from inspection.store import schema
 from inspection.store.rows import entry_of
@@ -171,14 +171,21 @@ def _doubtful(run: str) -> sa.Select[Any]:
 
 
 def _not_ok(rows: Iterable[Any]) -> Iterator[Key]:
-    """The points among those of `_doubtful` that are not OK, as the ledger settles attempts."""
+    """The points among those of `_doubtful` that are not OK, as the ledger settles attempts. A row
+    that was changed so that nobody can read it is in no sum: the verdict says HOLD for it."""
     for point, tries in itertools.groupby(rows, key=operator.attrgetter("point_id")):
-        tried = list(tries)
-        entries = [entry_of(row) for row in tried]
-        best = settle(entries)
+        tried = [(row, entry) for row in tries if (entry := _readable(row)) is not None]
+        best = settle([entry for _, entry in tried])
         if best is not None and best.verdict is not Verdict.OK:
-            row = tried[entries.index(best)]
+            row = next(row for row, entry in tried if entry is best)
             yield point, row.edge_id, row.verdict, row.reason, row.finding, row.view_id
+
+
+def _readable(row: Any) -> Entry | None:
+    try:
+        return entry_of(row)
+    except ValueError:
+        return None
 
 
 def compared(db: sa.Connection) -> Iterator[tuple[tuple[Any, ...], list[int], list[int]]]:
