@@ -93,11 +93,11 @@ class Look:
 class Judge:
     """Judges the points of an order in a picture of its view.
 
-    ``between`` is called between two inferences, and during one when the descriptor ``bell`` becomes
+    ``between`` is called between two inferences, and during one when the descriptor ``bell`` is
     readable and where it takes long, so that a worker with much to do still shows that it is alive
-    and sends what it has. An inference that takes longer than ``hang_s`` is
-    ended; once `stuck`, nothing can be judged any more. ``drawing`` says which points that are OK
-    have their picture kept, too; none without it.
+    and sends what it has. An inference that takes longer than ``hang_s`` is ended; once `stuck`,
+    nothing can be judged any more. ``drawing`` says which points that are OK have their picture
+    kept, too; none without it.
     """
 
     def __init__(
