@@ -16,8 +16,8 @@ from ui import words
 from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
-from ui.views import line, login, review
-from ui.views.shared import Shared, begin
+from ui.views import line, login, parts, review
+from ui.views.shared import Plans, Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
 
@@ -31,6 +31,7 @@ def shared(path: str) -> Shared:
     config = read_ui(Path(path))
     reader, clock = Reader(config.store), SystemClock()
     return Shared(
+        reader=reader,
         line=Line(reader, clock),
         waiting=Waiting(reader, clock),
         pictures=Pictures(EvidenceStore(config.evidence)),
@@ -40,6 +41,7 @@ def shared(path: str) -> Shared:
         station=None if config.file.station is None else config.file.station.people,
         keys=config.keys,
         calendar=config.calendar,
+        plans=Plans(reader),
     )
 
 
@@ -75,6 +77,9 @@ def main() -> None:
     def review_page() -> None:
         review.page(opened)
 
+    def parts_page() -> None:
+        parts.page(opened)
+
     begin()
     st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
@@ -84,6 +89,7 @@ def main() -> None:
     pages = [
         st.Page(line_page, title=say("page.line"), url_path="line", default=True),
         st.Page(review_page, title=say("page.review"), url_path="review"),
+        st.Page(parts_page, title=say("page.parts"), url_path="parts"),
     ]
     st.navigation(pages, position="top").run()
 
