@@ -198,15 +198,16 @@ def _body(
     """The drawing and the list of what is not OK; the point that is chosen in either."""
     drawing = drawn(plan)
     spoken = {word.point for word in said}
+    listed = [p for p in points.values() if p.verdict is not Verdict.OK or p.point in spoken]
+    listed.sort(key=_urgency)
+    names = [each.point for each in listed]
+    point = point or next(iter(names), "")
     left, right = st.columns([62, 38], gap="medium")
     with left:
         event = st.altair_chart(
             _chart(drawing, points, point), key=f"parts-body-{row.run}", on_select="rerun"
         )
     with right:
-        listed = [p for p in points.values() if p.verdict is not Verdict.OK or p.point in spoken]
-        listed.sort(key=_urgency)
-        names = [each.point for each in listed]
         show(div("section", tag("h2", say("parts.not_ok", count=words.number(len(names))))))
         table = pd.DataFrame(
             {
@@ -243,12 +244,10 @@ def _body(
     before: dict[str, str] = st.session_state.get(key, {})
     changed = [name for name, value in candidates.items() if value and value != before.get(name)]
     st.session_state[key] = candidates
-    chosen = candidates[changed[-1]] if changed else point
-    if not chosen:
-        chosen = names[0] if names else ""
-    if chosen and chosen != point:
-        _go(part=part, run=row.run, point=chosen)
-    return chosen
+    if changed and candidates[changed[-1]] != point:
+        _go(part=part, run=row.run, point=candidates[changed[-1]])
+        st.rerun()
+    return point
 
 
 def _urgency(point: PointRow) -> tuple[int, str]:

@@ -94,7 +94,9 @@ def counter(shared: Shared) -> Counter | None:
 
 
 def show(*content: Html) -> None:
-    st.html(join(*content).text)
+    """Pieces of markup; nothing at all where there are none."""
+    if text := join(*content).text:
+        st.html(text)
 
 
 def ready() -> None:
