@@ -16,7 +16,8 @@ from ui import words
 from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
-from ui.views import line, login, review
+from ui.studies import Studies
+from ui.views import agreement, line, login, review
 from ui.views.shared import Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
@@ -34,6 +35,7 @@ def shared(path: str) -> Shared:
         line=Line(reader, clock),
         waiting=Waiting(reader, clock),
         pictures=Pictures(EvidenceStore(config.evidence)),
+        studies=Studies(reader, config.models),
         models=config.models,
         classes=config.classes,
         title=config.file.title,
@@ -74,6 +76,9 @@ def main() -> None:
     def review_page() -> None:
         review.page(opened)
 
+    def agreement_page() -> None:
+        agreement.page(opened)
+
     begin()
     st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
@@ -83,6 +88,7 @@ def main() -> None:
     pages = [
         st.Page(line_page, title=say("page.line"), url_path="line", default=True),
         st.Page(review_page, title=say("page.review"), url_path="review"),
+        st.Page(agreement_page, title=say("page.agreement"), url_path="agreement"),
     ]
     st.navigation(pages, position="top").run()
 
