@@ -143,6 +143,11 @@ class EvidenceSpool:
             self._kept[sha256] = new
             self._bytes += len(data)
 
+    @property
+    def count(self) -> int:
+        """How many pictures wait."""
+        return len(self._kept)
+
     def pending(self) -> Iterator[Kept]:
         """What waits now, what is not OK first, the oldest of each first; pictures may be put and
         forgotten meanwhile."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from numpy.lib.stride_tricks import as_strided
+
 from inspection.imaging import Frame
 
 SAMPLES = 128
-"""Rows and columns, about, that are compared of each picture."""
+"""Rows, about, of each picture of which so many pixels are compared, from the upper left to the
+lower right: pixels that lie side by side cost a fraction of what scattered ones do."""
 ROWS = 4
 """So many sampled rows that are those of the picture before have not been photographed anew."""
 
@@ -22,8 +25,7 @@ class Memory:
 
     def compare(self, image: Frame) -> str:
         """Why this picture is none of this moment, or nothing; it is remembered."""
-        height, width = image.shape[:2]
-        grid = image[:: max(1, height // SAMPLES), :: max(1, width // SAMPLES)].copy()
+        grid = _sampled(image)
         last, self._last = self._last, grid
         if last is None or last.shape != grid.shape:
             return ""
@@ -39,3 +41,18 @@ class Memory:
             f"{count} of {len(grid)} sampled rows are, pixel by pixel, those of the camera's"
             " picture before: a sensor never gives the same twice"
         )
+
+
+def _sampled(image: Frame) -> Frame:
+    height, width = image.shape[:2]
+    every, long = max(1, height // SAMPLES), min(width, SAMPLES)
+    rows = -(-height // every)
+    aside = (width - long) // max(1, rows - 1)
+    down, right, *rest = image.strides
+    slanted = as_strided(
+        image,
+        (rows, long, *image.shape[2:]),
+        (every * down + aside * right, right, *rest),
+        writeable=False,
+    )
+    return slanted.copy()

@@ -21,9 +21,10 @@ from edge.models import HANG_S, Models
 from edge.shadow import Shadow
 from inspection import imaging, quality, runtimes
 from inspection.alignment import Pose, locate
-from inspection.drawing import Drawing, margin
+from inspection.drawing import Drawing
 from inspection.errors import ImageError, ModelHung, PackageError
 from inspection.imaging import CropSpec, Frame
+from inspection.judging import judge_all, margins
 from inspection.log import get_logger
 from inspection.messages import (
     Inspected,
@@ -36,8 +37,8 @@ from inspection.messages import (
     Stance,
     Verdict,
 )
-from inspection.policy import judge, valid_ood, valid_scores
-from inspection.runtimes import Model, Scores
+from inspection.policy import Judgement, valid_ood, valid_scores
+from inspection.runtimes import Model, Outputs, Scores
 from inspection.timing import Laps
 
 KEPT_CROPS = 2**26
@@ -277,12 +278,7 @@ class Judge:
             yield from missed(batch.tasks, Reason.MODEL_OUTPUT_INVALID, str(error))
             return
         self._laps.lap("infer")
-        entries = [
-            self._one_point(order, model, task, crop, row, ood, heat)
-            for task, crop, (row, ood), heat in zip(
-                batch.tasks, crops, said.rows(), said.heat_maps(), strict=True
-            )
-        ]
+        entries = self._entries(order, batch, crops, said)
         self._laps.lap("policy")
         yield from entries
         if self._shadow is not None:
@@ -290,67 +286,55 @@ class Judge:
             self._shadow.offer(order, name, model.package, batch.tasks, batch.image, crops, entries)
         self._between()
 
-    def _one_point(
-        self,
-        order: Order,
-        model: Model,
-        task: PointTask,
-        crop: Frame,
-        scores: Sequence[float],
-        ood: float | None,
-        heat: Scores | None,
-    ) -> Inspected | Missed:
-        judgement = judge(scores, model.package.manifest.class_names, model.package.policy, ood)
-        if judgement.verdict is Verdict.NOT_INSPECTED:
-            detail = "the model gave no probabilities: " + ", ".join(f"{s:.3g}" for s in scores)
-            if valid_scores(scores, len(scores)):
-                detail = f"the model did not say how unusual the point is: {ood}"
-            return Missed(
-                point=task.point,
-                reason=judgement.reason,
-                detail=detail[:500],
-                evidence=self._keep(crop),
+    def _entries(
+        self, order: Order, batch: Batch, crops: Frame, said: Outputs
+    ) -> list[Inspected | Missed]:
+        package = batch.model.package
+        names, policy = package.manifest.class_names, package.policy
+        left = None if self._drawing is None else margins(said.scores, names, policy, said.ood)
+        entries: list[Inspected | Missed] = []
+        for k, (judgement, (scores, ood), heat) in enumerate(
+            zip(
+                judge_all(said.scores, names, policy, said.ood),
+                said.rows(),
+                said.heat_maps(),
+                strict=True,
             )
-        evidence, inclusion = self._picture(
-            order, task, crop, model, judgement.verdict, scores, ood
-        )
-        return Inspected(
-            point=task.point,
-            verdict=judgement.verdict,
-            reason=judgement.reason,
-            finding=judgement.finding,
-            scores=tuple(scores),
-            model=model.package.ref,
-            evidence=evidence,
-            # No number would make the record unreadable; where the policy asks, it is no verdict.
-            ood=ood if ood is not None and valid_ood(ood) else UNSET,
-            inclusion=inclusion,
-            heat=self._heat_map(heat) if judgement.verdict is not Verdict.OK else UNSET,
-        )
-
-    def _picture(
-        self,
-        order: Order,
-        task: PointTask,
-        crop: Frame,
-        model: Model,
-        verdict: Verdict,
-        scores: Sequence[float],
-        ood: float | None,
-    ) -> tuple[str | None, float | UnsetType]:
-        """The name of the point's picture where it is kept, and with what probability an OK one
-        is. Everything that is not OK is."""
-        if verdict is not Verdict.OK:
-            return self._keep(crop), UNSET
-        if self._drawing is None:
-            return None, UNSET
-        package = model.package
-        left = margin(scores, package.manifest.class_names, package.policy, ood)
-        share = self._drawing.share(task.model, left)
-        if not share:
-            return None, UNSET
-        drawn = self._drawing.drawn(order.run, task.point, order.attempt, share)
-        return (self._darkroom.keep(crop, ok=True) if drawn else None), share
+        ):
+            task = batch.tasks[k]
+            verdict = judgement.verdict
+            evidence: str | None = None
+            inclusion: float | UnsetType = UNSET
+            heat_map: str | UnsetType = UNSET
+            if verdict is not Verdict.OK:
+                evidence = self._keep(crops[k])
+                if verdict is Verdict.NOT_INSPECTED:
+                    entries.append(_unbelievable(task, judgement, scores, ood, evidence))
+                    continue
+                heat_map = self._heat_map(heat)
+            elif self._drawing is not None and left is not None:
+                share = self._drawing.share(task.model, float(left[k]))
+                if share:
+                    inclusion = share
+                    if self._drawing.drawn(order.run, task.point, order.attempt, share):
+                        evidence = self._darkroom.keep(crops[k], ok=True)
+            entries.append(
+                Inspected(
+                    point=task.point,
+                    verdict=verdict,
+                    reason=judgement.reason,
+                    finding=judgement.finding,
+                    scores=tuple(scores),
+                    model=package.ref,
+                    evidence=evidence,
+                    # No number would make the record unreadable; where the policy asks, it is no
+                    # verdict.
+                    ood=ood if ood is not None and valid_ood(ood) else UNSET,
+                    inclusion=inclusion,
+                    heat=heat_map,
+                )
+            )
+        return entries
 
     def _keep(self, image: Frame) -> str:
         """The name under which the picture will be found, unless it is lost on the way."""
@@ -362,6 +346,19 @@ class Judge:
             return UNSET
         grey = np.rint(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
         return self._darkroom.keep(grey)
+
+
+def _unbelievable(
+    task: PointTask,
+    judgement: Judgement,
+    scores: Sequence[float],
+    ood: float | None,
+    evidence: str,
+) -> Missed:
+    detail = "the model gave no probabilities: " + ", ".join(f"{s:.3g}" for s in scores)
+    if valid_scores(scores, len(scores)):
+        detail = f"the model did not say how unusual the point is: {ood}"
+    return Missed(point=task.point, reason=judgement.reason, detail=detail[:500], evidence=evidence)
 
 
 def _inside(region: Region, width: int, height: int) -> bool:
@@ -383,7 +380,7 @@ def _place(pose: Pose) -> str:
 
 
 def _crops(image: Frame, tasks: Iterable[PointTask], spec: CropSpec) -> Frame:
-    return np.stack([imaging.crop(image, task.region, spec) for task in tasks])
+    return imaging.crops(image, [task.region for task in tasks], spec)
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -237,6 +237,8 @@ class Link:
         first_unanswered = self._outbox.first_seq
         while True:
             first = max(self._sent + 1, first_unanswered)
+            if first == self._outbox.next_seq:
+                return frames
             room = self._credit - (first - first_unanswered)
             records = (
                 self._outbox.read(first, min(room, BATCH_RECORDS), BATCH_BYTES) if room > 0 else []

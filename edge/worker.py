@@ -14,6 +14,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
+from typing import cast
 
 import msgspec
 import zmq
@@ -230,7 +231,7 @@ class Worker:
         """Since when the socket for pictures takes none; None where it does."""
         self._stopped = False
         self._look_again_ns = 0
-        self._pictures_lost: Counter[str] = Counter()
+        self._pictures_lost = 0
         self._context = zmq.Context()
         self._socket = self._connect(self._endpoints.edge, wire.STATION_TO_EDGE.max_bytes)
         self._evidence = self._connect(self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes)
@@ -362,7 +363,6 @@ class Worker:
             missed=sum(isinstance(point, Missed) for point in points),
             ms=round((time.perf_counter() - begun) * 1000, 1),
         )
-        self._converse()
 
     def _view_times(self, order: Order, engine_ns: int) -> ViewTimes | None:
         if self._times is None:
@@ -552,11 +552,10 @@ class Worker:
             self._evidence = self._connect(
                 self._endpoints.evidence, wire.STATION_TO_EVIDENCE.max_bytes
             )
+        self._look_for_lost_pictures()
+        if self._spool.count <= len(self._evidence_sent):
+            return
         waiting = (kept for kept in self._spool.pending() if kept.sha256 not in self._evidence_sent)
-        lost = self._spool.dropped + self._darkroom.lost + Counter(damaged=self._spool.damaged)
-        if lost != self._pictures_lost:
-            self._pictures_lost = lost
-            self._log.warning("pictures lost", **lost)
         for kept in islice(waiting, EVIDENCE_WINDOW - len(self._evidence_sent)):
             if kept.ok and len(self._evidence_sent) >= EVIDENCE_WINDOW // 2:
                 return  # a station without room for these still has some for the others
@@ -579,6 +578,14 @@ class Worker:
             self._evidence_stuck_ns = None
             self._evidence_sent[kept.sha256] = now
 
+    def _look_for_lost_pictures(self) -> None:
+        spool, darkroom = self._spool, self._darkroom
+        count = spool.dropped.total() + darkroom.lost.total() + spool.damaged
+        if count != self._pictures_lost:
+            self._pictures_lost = count
+            lost = spool.dropped + darkroom.lost + Counter(damaged=spool.damaged)
+            self._log.warning("pictures lost", **lost)
+
 
 def _noted(look: Look, note: str) -> Look:
     """The same look, and what became of a second picture in the detail of what it refuses."""
@@ -591,8 +598,10 @@ def _ref(order: Order) -> OrderRef:
 
 
 def _received(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """What has come in. Asked several times a view, mostly in vain: the flag costs a tenth of an
+    exception."""
     frames: list[bytes] = []
-    while len(frames) < 256:
+    while len(frames) < 256 and cast(int, socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         try:
             frames.append(b"".join(socket.recv_multipart(zmq.NOBLOCK)))
         except zmq.Again:

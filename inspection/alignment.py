@@ -342,7 +342,10 @@ def _candidates(
     ]
     if size[0] > columns and size[1] > rows:
         window = frame[top + 1 : top + size[1] * COARSE : LINES, left : left + size[0] * COARSE]
-        small = green(cast(Frame, cv2.resize(window, size, interpolation=cv2.INTER_AREA)))
+        small = cast(
+            Grey,
+            cv2.resize(np.ascontiguousarray(green(window)), size, interpolation=cv2.INTER_AREA),
+        )
         if any(over):
             small = cast(
                 Grey,
@@ -435,10 +438,13 @@ def _refined(frame: Frame, marks: Sequence[_Sought], pose: Pose) -> Pose:
     for sought in marks:
         picture, left, top = _seen_of(sought, pose, frame.shape)
         rows, columns = picture.shape
-        offset = np.array([left - FINE_PX, top - FINE_PX])
-        size = columns * FINE + 2 * FINE_PX, rows * FINE + 2 * FINE_PX
-        there = _warped(frame, pose, offset, size)
-        scores = _match(_reduced(there, FINE), picture)
+        there = _warped(
+            frame,
+            pose,
+            (left - FINE_PX, top - FINE_PX),
+            (columns + 2 * FINE_PX // FINE, rows + 2 * FINE_PX // FINE),
+        )
+        scores = _match(there, picture)
         score, x, y = _peak(scores)
         if score < LEAST_SCORE:
             raise _misaligned(
@@ -476,20 +482,26 @@ def _seen_of(sought: _Sought, pose: Pose, shape: Sequence[int]) -> tuple[Grey, i
     return np.ascontiguousarray(picture), sought.left + FINE * cuts[0], sought.top + FINE * cuts[1]
 
 
-def _warped(frame: Frame, pose: Pose, offset: npt.NDArray[np.int_], size: tuple[int, int]) -> Grey:
-    """A window of the reference picture (at ``offset``) as this picture has it there."""
+def _warped(frame: Frame, pose: Pose, corner: tuple[int, int], size: tuple[int, int]) -> Grey:
+    """A window of the reference picture, from ``corner`` on and as many blocks of `FINE` wide and
+    high as ``size`` says, as this picture has it there. It is reduced before it is put in place: a
+    fourth of the pixels to move."""
     matrix = pose.matrix
-    matrix[:, 2] += matrix[:, :2] @ offset
-    # Only what is needed: one channel of the surroundings.
-    corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [size[0], size[1], 1]])
-    reached = corners @ matrix.T
+    # The outermost pixels in question are the centres of the outermost blocks.
+    half = (FINE - 1) / 2
+    matrix[:, 2] += matrix[:, :2] @ (corner[0] + half, corner[1] + half)
+    across, down = FINE * (size[0] - 1), FINE * (size[1] - 1)
+    reached = matrix[:, :2] @ ((0, across, 0, across), (0, 0, down, down)) + matrix[:, 2:]
     height, width = frame.shape[:2]
-    left, top = (max(0, int(v)) for v in np.floor(reached.min(axis=0)) - 1)
-    right, bottom = (int(v) for v in np.ceil(reached.max(axis=0)) + 2)
-    if left >= min(right, width) or top >= min(bottom, height):
+    left, top = (max(0, int(v) - FINE) for v in np.floor(reached.min(axis=1)))
+    right, bottom = (int(v) + 2 * FINE for v in np.ceil(reached.max(axis=1)))
+    if left >= min(right, width) - FINE or top >= min(bottom, height) - FINE:
         raise _misaligned("a mark lies outside the picture")
-    matrix[:, 2] -= left, top
-    part = np.ascontiguousarray(green(frame[top : min(bottom, height), left : min(right, width)]))
+    part = _reduced(
+        np.ascontiguousarray(green(frame[top : min(bottom, height), left : min(right, width)])),
+        FINE,
+    )
+    matrix[:, 2] = (matrix[:, 2] - (left + half, top + half)) / FINE
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cast(
         Grey, cv2.warpAffine(part, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
@@ -528,27 +540,21 @@ def _compared(view: Grey, reference: _Overview, pose: Pose) -> tuple[float, floa
     inside = _inside(matrix, size)
     detail = (_detail(picture) * inside).ravel()
     known = (reference.detail * inside).ravel()
-    length, full = math.sqrt(_dot(detail, detail)), math.sqrt(_dot(known, known))
+    length, full = math.sqrt(float(detail @ detail)), math.sqrt(float(known @ known))
     if length < 1e-3 or full < 1e-3:
         return -1.0, math.inf
-    likeness = _dot(detail, known) / (length * full)
+    likeness = float(detail @ known) / (length * full)
     error = detail * np.float32(full / length) - known
     # Huber's weights: one step of iteratively reweighted least squares.
     weights = inside.ravel() * (
         np.float32(DIFFERENT) / np.maximum(np.abs(error), np.float32(DIFFERENT))
     )
     weighted = reference.jacobian * weights
-    normal = np.einsum("ij,kj->ik", weighted, reference.jacobian).astype(np.float64)
+    normal = (weighted @ reference.jacobian.T).astype(np.float64)
     # So little more that a direction in which nothing is seen moves nothing.
     normal += np.eye(4) * (1e-6 * normal.trace() + 1e-12)
-    step = np.linalg.solve(normal, np.einsum("ij,j->i", weighted, error).astype(np.float64))
+    step = np.linalg.solve(normal, (weighted @ error).astype(np.float64))
     return likeness, OVERVIEW * float(np.sqrt((step * step).sum()))
-
-
-def _dot(a: Floats, b: Floats) -> float:
-    """By one thread: a library of linear algebra wakes others for vectors of this length, which
-    costs more than they save."""
-    return float(np.einsum("i,i->", a, b))
 
 
 def _inside(matrix: Matrix, size: tuple[int, int]) -> Floats:

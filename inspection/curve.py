@@ -25,6 +25,7 @@ _FAILURES = (
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
 )
+LOOK_S = 0.1
 SAY_AGAIN_S = 30.0
 """A peer that fails does so several times a second, for days: each kind is written so often."""
 SAY_MOST = 20
@@ -124,6 +125,7 @@ class Handshakes:
     def __init__(self) -> None:
         self._log = get_logger()
         self._said: dict[tuple[str, int, int], tuple[float, int]] = {}
+        self._looked = float("-inf")
         self._monitors: dict[zmq.Socket[bytes], tuple[str, zmq.Socket[bytes]]] = {}
 
     def watch(self, socket: zmq.Socket[bytes], name: str) -> None:
@@ -142,7 +144,12 @@ class Handshakes:
             monitor.close(linger=0)
 
     def report(self) -> None:
-        """Write what has happened since last time into the log; never blocks."""
+        """Write what has happened since last time into the log; never blocks. Looks ten times a
+        second at most, however often it is called."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
         for name, monitor in self._monitors.values():
             self._report(name, monitor)
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import warnings
 import zlib
+from collections.abc import Collection
 from typing import Annotated, Literal, cast, get_args
 
 # Before cv2 is imported, or it has no effect: OpenCV turned a 49 kB PNG into 1.2 GB when asked.
@@ -43,7 +45,7 @@ BRIGHT_MEAN = 252.0
 FLAT_STD = 2.0
 """Grey levels of 255. A whole view darker or brighter than this *and* without any contrast shows a
 covered lens, a dead lamp or a saturated sensor, not a part."""
-SAMPLED_ROWS = 32
+SAMPLED_ROWS = (256, 32)
 """Every so many rows are asked first whether a view shows anything: most do."""
 CUT_SHARE = 1 / 64
 """Of the rows of a picture: so many without any noise at its end are a transfer that broke off."""
@@ -220,7 +222,7 @@ def check_frame(frame: Frame, width_px: int, height_px: int, *, whole: bool = Fa
             Reason.IMAGE_WRONG_SIZE,
             f"{width} x {height} pixels, but the plan's view has {width_px} x {height_px}",
         )
-    if not _has_contrast(frame[::SAMPLED_ROWS]):
+    if not any(_has_contrast(frame, every) for every in SAMPLED_ROWS):
         mean, deviation = cv2.meanStdDev(frame.reshape(height, width, -1))
         level, spread = float(mean.mean()), float(deviation.max())
         if spread < FLAT_STD and level < DARK_MEAN:
@@ -247,11 +249,12 @@ def _rows_cut(frame: Frame) -> int:
     return int(np.argmin(same[::-1])) if not same.all() else len(frame)
 
 
-def _has_contrast(rows: Frame) -> bool:
-    """Whether these rows, one of `SAMPLED_ROWS`, are reason enough to say that the whole frame is
-    not flat: the variance of all is never below a part's own times its share of all."""
+def _has_contrast(frame: Frame, every: int) -> bool:
+    """Whether one of ``every`` rows is reason enough to say that the whole frame is not flat: the
+    variance of all is never below a part's own times its share of all."""
+    rows = frame[::every]
     _, deviation = cv2.meanStdDev(rows if rows.ndim == 3 else rows[:, :, np.newaxis])
-    return float(deviation.max()) ** 2 / SAMPLED_ROWS >= FLAT_STD**2
+    return float(deviation.max()) ** 2 * len(rows) / len(frame) >= FLAT_STD**2
 
 
 def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
@@ -263,11 +266,23 @@ def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
     when it fits. Colour becomes grey with the weights of ITU-R BT.601; grey becomes three equal
     channels.
     """
+    return cast(Frame, crops(frame, (region,), spec)[0])
+
+
+def crops(frame: Frame, regions: Collection[Region], spec: CropSpec) -> Frame:
+    """`crop` of each of these regions, ``uint8`` of shape (n, height, width, channels)."""
+    made = np.empty((len(regions), spec.height, spec.width, spec.channels), np.uint8)
+    for place, region in zip(made, regions, strict=True):
+        _crop_into(place, frame, region, spec)
+    return made
+
+
+def _crop_into(place: Frame, frame: Frame, region: Region, spec: CropSpec) -> None:
     rows, columns = frame.shape[:2]
-    left = int(np.floor(region.left_px - spec.margin * region.width_px + 0.5))
-    top = int(np.floor(region.top_px - spec.margin * region.height_px + 0.5))
-    right = int(np.floor(region.left_px + (1 + spec.margin) * region.width_px + 0.5))
-    bottom = int(np.floor(region.top_px + (1 + spec.margin) * region.height_px + 0.5))
+    left = math.floor(region.left_px - spec.margin * region.width_px + 0.5)
+    top = math.floor(region.top_px - spec.margin * region.height_px + 0.5)
+    right = math.floor(region.left_px + (1 + spec.margin) * region.width_px + 0.5)
+    bottom = math.floor(region.top_px + (1 + spec.margin) * region.height_px + 0.5)
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     if right <= 0 or bottom <= 0 or left >= columns or top >= rows:
         raise ValueError(f"region {region} lies outside a frame of {columns} x {rows} pixels")
@@ -282,12 +297,14 @@ def crop(frame: Frame, region: Region, spec: CropSpec) -> Frame:
         else:
             shrinks = high >= 2 * spec.height or wide >= 2 * spec.width
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        patch = cast(Frame, cv2.resize(patch, (spec.width, spec.height), interpolation=how))
+        # Straight to where it belongs, unless its channels are yet to be made.
+        there = place if patch.shape[2:] == place.shape[2:] == (3,) else None
+        size = (spec.width, spec.height)
+        patch = cast(Frame, cv2.resize(patch, size, dst=there, interpolation=how))
+        if there is not None:
+            return
     if patch.ndim == 2:
         patch = patch[:, :, np.newaxis]
     if patch.shape[2] == 3 and spec.channels == 1:
         patch = cast(Frame, cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY))[:, :, np.newaxis]
-    elif patch.shape[2] == 1 and spec.channels == 3:
-        patch = np.repeat(patch, 3, axis=2)
-    # A region of a whole grey frame is the frame: the caller may write to a crop, not to that.
-    return patch.copy() if np.may_share_memory(patch, frame) else np.ascontiguousarray(patch)
+    place[:] = patch  # one channel becomes as many equal ones as there are places

@@ -173,6 +173,33 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
 
 
+class LookPurpose(enum.StrEnum):
+    """What a second look is for."""
+
+    AUDIT = "AUDIT"
+    """A share of what the machine calls OK."""
+    BLIND = "BLIND"
+    """A second person's word on what a first one has decided, without knowing it."""
+    STUDY = "STUDY"
+    """A question of a study of agreement."""
+
+
+class LookMethod(enum.StrEnum):
+    """How a second look was made. What a picture shows and what a probe measures are two things."""
+
+    VISUAL = "VISUAL"
+    ULTRASONIC = "ULTRASONIC"
+    DESTRUCTIVE = "DESTRUCTIVE"
+
+
+class LookWord(enum.StrEnum):
+    """What a second look says."""
+
+    GOOD = "GOOD"
+    DEFECT = "DEFECT"
+    CANNOT_TELL = "CANNOT_TELL"
+
+
 class Action(enum.StrEnum):
     """What a person says of a point; `inspection.decisions` holds what follows from it."""
 
@@ -729,6 +756,57 @@ class Decided(Message, frozen=True):
     standing: Standing
     verdict_seq: Seq
     run_verdict: RunVerdict
+
+
+class Look(Message, frozen=True):
+    """What a person, or a measurement that a person types in, says of a point of a closed run for
+    an audit, blind after somebody else's word, or in a study of agreement. It is kept and changes
+    no verdict. Idempotent by ``request_id``.
+
+    ``inclusion`` is the probability with which the point came into an audit, ``stratum`` where it
+    was drawn from; ``study``, ``item`` and ``trial`` say which question of a study it answers;
+    ``value_mm`` is what was measured.
+    """
+
+    token: Token
+    request_id: Hex32
+    purpose: LookPurpose
+    run: Id
+    point: Id
+    method: LookMethod
+    word: LookWord
+    finding: Text = ""
+    value_mm: Annotated[float, Meta(ge=0, le=1000)] | UnsetType = UNSET
+    study: Annotated[str, Meta(pattern=f"(?:{ID_PATTERN})|^$")] = ""
+    item: Annotated[str, Meta(pattern=f"(?:{ID_PATTERN})|^$")] = ""
+    trial: Annotated[int, Meta(ge=0, le=1000)] = 0
+    inclusion: Probability | UnsetType = UNSET
+    stratum: Text = ""
+    comment: Text = ""
+
+
+class LookKept(Message, frozen=True):
+    """The look is on record under this number."""
+
+    request_id: Hex32
+    number: Count
+
+
+class PlanStudy(Message, frozen=True):
+    """A study of agreement as it is planned, before its first look; ``document`` is JSON. Its name
+    can be used once. Idempotent by ``request_id``."""
+
+    token: Token
+    request_id: Hex32
+    study: Id
+    document: Annotated[str, Meta(min_length=2, max_length=250_000)]
+
+
+class StudyKept(Message, frozen=True):
+    """The study is on record."""
+
+    request_id: Hex32
+    study: Id
 
 
 class Bypass(Message, frozen=True):

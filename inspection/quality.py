@@ -85,7 +85,7 @@ def fits(spec: CropSpec) -> bool:
 
 def crops(frame: Frame, regions: Iterable[Region]) -> Frame:
     """What is measured of these regions: ``uint8`` (n, 128, 128, 1)."""
-    return np.stack([imaging.crop(frame, region, SPEC) for region in regions])
+    return imaging.crops(frame, tuple(regions), SPEC)
 
 
 def measure(seen: Frame) -> Measured:
@@ -97,8 +97,11 @@ def measure(seen: Frame) -> Measured:
     # One picture of all points below each other: every block of a factor lies within one of them.
     fine = _shrunk(grey, n, _FINE)
     coarse = _shrunk(fine, n, _COARSE)
-    bright = _shrunk(cv2.threshold(grey, BRIGHT - 1, 255, cv2.THRESH_BINARY)[1], n, _CELLS)
-    dark = _shrunk(cv2.threshold(grey, DARK, 255, cv2.THRESH_BINARY_INV)[1], n, _CELLS)
+    # In two steps, the first of which is OpenCV's fastest: a third of the time of one.
+    bright, dark = (
+        _shrunk(_shrunk(cv2.threshold(grey, level, 255, how)[1], n, _FINE), n, _CELLS)
+        for level, how in ((BRIGHT - 1, cv2.THRESH_BINARY), (DARK, cv2.THRESH_BINARY_INV))
+    )
     edges = cv2.convertScaleAbs(cv2.Laplacian(fine, cv2.CV_16S), alpha=8)
     dead = _shrunk(edges, n, _CELLS).reshape(n, -1) < _DEAD
     bright = bright.reshape(n, _CELLS, _CELLS)
@@ -157,25 +160,34 @@ def refused(
     picture is: all are refused, because blur is seen more surely at twenty points than at one.
     """
     n = len(limits)
-    soft = measured.focus < [limit.soft_below for limit in limits]
-    blurred = n >= view_points and 2 * int(soft.sum()) > n
-    differing = _differing(measured, limits, view_points)
+    focus = measured.focus.tolist()
+    soft = [value < limit.soft_below for value, limit in zip(focus, limits, strict=True)]
+    blurred = n >= view_points and 2 * sum(soft) > n
+    differing = _differing(measured, limits, view_points).tolist()
+    exposure = zip(
+        measured.shadows.tolist(),
+        measured.highlights.tolist(),
+        measured.glare.tolist(),
+        measured.level.tolist(),
+        strict=True,
+    )
+    shown = zip(measured.dead.tolist(), focus, differing, strict=True)
     found: list[Refusal | None] = []
-    for k, limit in enumerate(limits):
-        one = _exposed(measured, k, limit) or _shown(measured, k, limit, float(differing[k]))
+    for limit, light, sight in zip(limits, exposure, shown, strict=True):
+        one = _exposed(*light, limit) or _shown(*sight, limit)
         if one is None and blurred:
             one = Refusal(
                 Reason.OUT_OF_FOCUS,
-                f"the picture is blurred at {int(soft.sum())} of {n} points (here focus"
-                f" {measured.focus[k]:.3f}, sharp from {limit.soft_below:.3f})",
+                f"the picture is blurred at {sum(soft)} of {n} points (here focus"
+                f" {sight[1]:.3f}, sharp from {limit.soft_below:.3f})",
             )
         found.append(one)
     return found
 
 
-def _exposed(measured: Measured, k: int, limit: QualityLimits) -> Refusal | None:
-    shadows, highlights = float(measured.shadows[k]), float(measured.highlights[k])
-    glare, level = float(measured.glare[k]), float(measured.level[k])
+def _exposed(
+    shadows: float, highlights: float, glare: float, level: float, limit: QualityLimits
+) -> Refusal | None:
     if shadows > limit.shadows_max:
         said = f"{_percent(shadows)} of the region are black, limit {_percent(limit.shadows_max)}"
         return Refusal(Reason.IMAGE_TOO_DARK, said)
@@ -198,8 +210,7 @@ def _exposed(measured: Measured, k: int, limit: QualityLimits) -> Refusal | None
     return None
 
 
-def _shown(measured: Measured, k: int, limit: QualityLimits, differing: float) -> Refusal | None:
-    dead, focus = float(measured.dead[k]), float(measured.focus[k])
+def _shown(dead: float, focus: float, differing: float, limit: QualityLimits) -> Refusal | None:
     if dead > limit.dead_max:
         said = f"{_percent(dead)} of the region hold one value, limit {_percent(limit.dead_max)}"
         return Refusal(Reason.IMAGE_UNREADABLE, f"{said}: no sensor has seen them")

@@ -92,8 +92,10 @@ ToPlc: TypeAlias = (
     | m.Status
     | m.Refusal
 )
-FromPeople: TypeAlias = m.Login | m.Decide | m.Bypass | m.Unbypass
-ToPeople: TypeAlias = m.LoggedIn | m.Decided | m.BypassState | m.Declined | m.Refused
+FromPeople: TypeAlias = m.Login | m.Decide | m.Look | m.PlanStudy | m.Bypass | m.Unbypass
+ToPeople: TypeAlias = (
+    m.LoggedIn | m.Decided | m.LookKept | m.StudyKept | m.BypassState | m.Declined | m.Refused
+)
 
 EDGE_TO_STATION: Lane[FromEdge] = Lane(FromEdge, max_bytes=4 * MIB)
 STATION_TO_EDGE: Lane[ToEdge] = Lane(ToEdge)
@@ -103,5 +105,6 @@ EVIDENCE_TO_STATION: Lane[m.Evidence] = Lane(m.Evidence, max_bytes=8 * MIB)
 STATION_TO_EVIDENCE: Lane[ToEvidence] = Lane(ToEvidence)
 PLC_TO_STATION: Lane[FromPlc] = Lane(FromPlc, json=True, max_bytes=16 * KIB)
 STATION_TO_PLC: Lane[ToPlc] = Lane(ToPlc, json=True, max_bytes=16 * KIB)
-PEOPLE_TO_STATION: Lane[FromPeople] = Lane(FromPeople, max_bytes=64 * KIB)
+# Holds the plan of a study.
+PEOPLE_TO_STATION: Lane[FromPeople] = Lane(FromPeople, max_bytes=MIB)
 STATION_TO_PEOPLE: Lane[ToPeople] = Lane(ToPeople, max_bytes=64 * KIB)

@@ -86,6 +86,16 @@ class Counter:
         answer: m.Decided = self._ask(word)
         return answer
 
+    def look(self, look: m.Look) -> m.LookKept:
+        """Have a second look written down. Raises `Refused`, `NotSent` or `NoAnswer`."""
+        answer: m.LookKept = self._ask(look)
+        return answer
+
+    def plan_study(self, study: m.PlanStudy) -> m.StudyKept:
+        """Have a study written down as it is planned. Raises `Refused`, `NotSent` or `NoAnswer`."""
+        answer: m.StudyKept = self._ask(study)
+        return answer
+
     def close(self) -> None:
         """Give the socket back; the next question opens another."""
         with self._lock:

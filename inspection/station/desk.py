@@ -38,12 +38,15 @@ from inspection.station.acceptance import Released
 from inspection.station.guard import LONGEST_BYPASS_NS, clock_time
 from inspection.station.people import People, Person
 from inspection.store import Store
-from inspection.store.people import Basis, NewDecision, StoredBypass
+from inspection.store.people import Basis, NewDecision, StoredBypass, Told
 from inspection.store.writer import RunFacts, StoredVerdict
 
 MAY_BYPASS = frozenset({Role.QUALITY, Role.ADMIN})
 
-Request: TypeAlias = m.Decide | m.Bypass | m.Unbypass
+MAY_LOOK = frozenset({Role.OPERATOR, Role.QUALITY})
+MAY_PLAN = frozenset({Role.QUALITY, Role.ADMIN})
+
+Request: TypeAlias = m.Decide | m.Look | m.PlanStudy | m.Bypass | m.Unbypass
 
 
 class _Declines(Exception):
@@ -102,6 +105,10 @@ class Desk:
             match ask:
                 case m.Decide():
                     return self._decide(ask, person, digest)
+                case m.Look():
+                    return self._look(ask, person, digest)
+                case m.PlanStudy():
+                    return self._plan_study(ask, person, digest)
                 case m.Bypass():
                     return self._bypass(ask, person, digest, now_ns)
                 case m.Unbypass():
@@ -136,6 +143,8 @@ class Desk:
     def _said_before(self, ask: Request, digest: str) -> bytes | None:
         known = self._store.decision_answer(ask.request_id)
         known = known or self._store.bypass_answer(ask.request_id)
+        known = known or self._store.look_answer(ask.request_id)
+        known = known or self._store.study_answer(ask.request_id)
         if known is None:
             return None
         if known[0] != digest:
@@ -356,16 +365,57 @@ class Desk:
                 return latest, False
         return self._store.add_verdict(run, body.verdict, body.balance), True
 
+    # -------------------------------------------------------------------------- second looks
+
+    def _look(self, ask: m.Look, person: Person, digest: str) -> Answer:
+        _may(person, MAY_LOOK, "take a second look")
+        facts = self._store.run_facts(ask.run)
+        if facts is None:
+            raise _Declines(Fault.UNKNOWN_RUN, f"there is no run {ask.run}")
+        if self._store.latest_verdict(ask.run) is None:
+            raise _Declines(Fault.NO_VERDICT, f"run {ask.run} is still open: wait for its verdict")
+        try:
+            plan = self._store.plan(facts.plan_hash)
+        except PlanError as error:
+            text = f"the plan of run {ask.run} was damaged: {error}"
+            raise _Declines(Fault.STORE_FAILED, text[:500]) from None
+        if plan is None or all(point.id != ask.point for point in plan.points):
+            text = f"the plan of run {ask.run} has no point {ask.point}"
+            raise _Declines(Fault.UNKNOWN_POINT, text)
+        if (ask.purpose is m.LookPurpose.STUDY) is not bool(ask.study):
+            text = "a look for a study names its study, and no other look does"
+            raise _Declines(Fault.NOT_POSSIBLE, text)
+        if ask.study and not self._store.has_study(ask.study):
+            raise _Declines(Fault.NOT_POSSIBLE, f"there is no study {ask.study}: plan it first")
+        if ask.finding and ask.word is not m.LookWord.DEFECT:
+            text = f"{ask.finding!r} is a class of a defect, but the word is {ask.word}"
+            raise _Declines(Fault.NOT_POSSIBLE, text)
+        number = self._store.next_look()
+        frame = wire.STATION_TO_PEOPLE.encode(m.LookKept(request_id=ask.request_id, number=number))
+        told = Told(digest, frame)
+        self._store.add_look(ask, facts.part, number, person.name, person.roles, told)
+        return Answer(frame)
+
+    def _plan_study(self, ask: m.PlanStudy, person: Person, digest: str) -> Answer:
+        _may(person, MAY_PLAN, "plan a study")
+        try:
+            msgspec.json.decode(ask.document)
+        except (msgspec.DecodeError, RecursionError) as error:
+            text = f"the document of study {ask.study} is no JSON: {error}"
+            raise _Declines(Fault.NOT_POSSIBLE, text[:500]) from None
+        if self._store.has_study(ask.study):
+            text = f"there is a study {ask.study}: a study is planned once, take another name"
+            raise _Declines(Fault.NOT_POSSIBLE, text)
+        answer = m.StudyKept(request_id=ask.request_id, study=ask.study)
+        frame = wire.STATION_TO_PEOPLE.encode(answer)
+        self._store.add_study(ask, person.name, person.roles, Told(digest, frame))
+        self._store.add_event("study", f"{person.name} planned study {ask.study}")
+        return Answer(frame)
+
     # ------------------------------------------------------------------------------- bypass
 
-    def _may_bypass(self, person: Person) -> None:
-        if not MAY_BYPASS & person.roles:
-            roles = " or ".join(sorted(MAY_BYPASS))
-            text = f"{person.name} may not change the bypass: only {roles} may"
-            raise _Declines(Fault.NOT_AUTHORISED, text)
-
     def _bypass(self, ask: m.Bypass, person: Person, digest: str, now_ns: int) -> Answer:
-        self._may_bypass(person)
+        _may(person, MAY_BYPASS, "change the bypass")
         if not ask.reason.strip():
             raise _Declines(Fault.NOT_POSSIBLE, "say why the inspection is bypassed")
         ahead = ask.until_ns - self._clock.wall_ns()
@@ -383,7 +433,7 @@ class Desk:
         return self._change("begin", bypass, ask, person, digest)
 
     def _unbypass(self, ask: m.Unbypass, person: Person, digest: str) -> Answer:
-        self._may_bypass(person)
+        _may(person, MAY_BYPASS, "change the bypass")
         bypass = self._store.bypass_in_force()
         if bypass is None:
             raise _Declines(Fault.NOT_POSSIBLE, "nothing is bypassed")
@@ -424,6 +474,12 @@ def basis_of(body: Body) -> Basis:
     return Basis(body.ok_by_machine, body.ok_by_person, body.limit)
 
 
+def _may(person: Person, roles: frozenset[Role], what: str) -> None:
+    if not roles & person.roles:
+        text = f"{person.name} may not {what}: only {' or '.join(sorted(roles))} may"
+        raise _Declines(Fault.NOT_AUTHORISED, text)
+
+
 def _unheard(ask: m.Decide, history: History, person: Person) -> bool:
     """Whether somebody else has said something of the point that this person does not know of."""
     known = ask.expected_word
@@ -437,9 +493,8 @@ def _unheard(ask: m.Decide, history: History, person: Person) -> bool:
 
 def _digest(ask: Request, person: Person) -> str:
     """Of what is asked and by whom; not of the token, which may be a newer one."""
-    asked = msgspec.structs.asdict(ask)
-    del asked["token"]
-    if asked.get("expected_word") is UNSET:
-        del asked["expected_word"]  # as the digests were before there was such a field
+    given = msgspec.structs.asdict(ask).items()
+    # Without what was not said, as the digests were before there were such fields.
+    asked = {name: value for name, value in given if name != "token" and value is not UNSET}
     told = msgspec.msgpack.encode((type(ask).__name__, person.name, asked))
     return hashlib.sha256(told).hexdigest()

@@ -53,7 +53,7 @@ from inspection.log import get_logger
 from inspection.messages import Fault, Reason, RunVerdict, Verdict
 from inspection.plan import Plan
 from inspection.station.acceptance import Released, accept
-from inspection.station.desk import Desk, basis_of
+from inspection.station.desk import Desk, Request, basis_of
 from inspection.station.guard import Guard, missed_defects
 from inspection.station.handshake import service_level
 from inspection.station.identity import why_impostor
@@ -591,7 +591,7 @@ class Station:
 
     # ------------------------------------------------------------------------------- people
 
-    def _person(self, peer: bytes, ask: m.Decide | m.Bypass | m.Unbypass) -> None:
+    def _person(self, peer: bytes, ask: Request) -> None:
         answer = self._desk.handle(ask, self._now_ns)
         for facts, verdict in answer.revised:
             self._offer(facts.plc, facts.run, facts.part, verdict.verdict_seq)
@@ -635,7 +635,7 @@ class Station:
             case m.GetVerdict():
                 self._plc_peers[message.plc] = peer
                 self._say("plc", peer, self._verdict(message))
-            case m.Decide() | m.Bypass() | m.Unbypass():
+            case m.Decide() | m.Look() | m.PlanStudy() | m.Bypass() | m.Unbypass():
                 self._person(peer, message)
             case m.Login():
                 self._say("people", peer, self._login(message))

@@ -6,6 +6,7 @@ checks what it is about to answer for; this checks all of it, also what was clos
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,11 @@ from inspection.ledger import Entry, count, settle
 from inspection.messages import Inspected, Verdict, ViewResult
 from inspection.store import schema
 from inspection.store.database import open_for_reading
-from inspection.store.people import basis_seal, decision_seal
+from inspection.store.people import basis_seal, decision_seal, look_seal
 from inspection.store.periods import closed_periods, seal_before
-from inspection.store.writer import chain_next, chain_start, entry_of, verdict_seal
+from inspection.store.rollups import compared
+from inspection.store.rows import entry_of
+from inspection.store.writer import chain_next, chain_start, verdict_seal
 
 NAMES_AT_ONCE = 500
 """Pictures asked for in one statement."""
@@ -138,6 +141,8 @@ def _check(db: sa.Connection, found: PeriodFindings) -> None:
         heads[run.run_id] = _check_run(db, run, found)
     _check_verdicts(db, heads, found)
     _check_people(db, found)
+    _check_looks(db, found)
+    _check_sums(db, found)
 
 
 def _check_run(db: sa.Connection, run: Any, found: PeriodFindings) -> set[str]:
@@ -247,6 +252,27 @@ def _check_people(db: sa.Connection, found: PeriodFindings) -> None:
             found.wrong.append(f"{name} was changed")
         if row["decisions"] not in seals:
             found.wrong.append(f"{name} names a decision that is missing")
+
+
+def _check_looks(db: sa.Connection, found: PeriodFindings) -> None:
+    """Every second look sealed over the one before it on the same run."""
+    look = schema.second_look
+    last: dict[str, str] = {}
+    for row in db.execute(sa.select(look).order_by(look.c.number)).mappings():
+        if row["seal"] != look_seal(last.get(row["run_id"], ""), row):
+            found.wrong.append(
+                f"run {row['run_id']}: look {row['number']} was changed, or the one before it is"
+                " missing"
+            )
+        last[row["run_id"]] = row["seal"]
+
+
+def _check_sums(db: sa.Connection, found: PeriodFindings) -> None:
+    """The sums that pages show are those of the rows."""
+    for what, kept, made in compared(db):
+        if kept != made:
+            slot = dt.datetime.fromtimestamp(what[0] / 1e9, dt.UTC).isoformat()
+            found.wrong.append(f"the sums of {slot}, {what[2:] or 'whole'}: {kept}, not {made}")
 
 
 def summary(findings: Sequence[PeriodFindings]) -> str:

@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import UNSET
 
 from inspection.decisions import LASTING, Decision
 from inspection.ledger import Entry, settle
-from inspection.messages import Action, Inspected, Reason, Role, Severity, Verdict
+from inspection.messages import (
+    Action,
+    Inspected,
+    Look,
+    PlanStudy,
+    Reason,
+    Role,
+    Severity,
+    Verdict,
+)
 from inspection.store import schema
 
 if TYPE_CHECKING:
@@ -67,6 +77,14 @@ class NewDecision:
     expected_seq: int
     expected_record: int
     verdict_seq: int
+    digest: str
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a request was told: kept, so that the same one is told it again."""
+
     digest: str
     answer: bytes
 
@@ -161,6 +179,68 @@ class PeopleTables:
         }
         seal = decision_seal(self._seal_of_last_decision(word.run), row)
         self._db.execute(schema.decision.insert(), {**row, "seal": seal})
+
+    def next_look(self) -> int:
+        """The number the next second look will have."""
+        last = self._db.execute(sa.select(sa.func.max(schema.second_look.c.number))).scalar()
+        return int(last or 0) + 1
+
+    def add_look(
+        self, ask: Look, part: str, number: int, person: str, roles: frozenset[Role], told: Told
+    ) -> None:
+        """A second look, sealed over the one on the same run before it."""
+        self._bring(ask.run)
+        table = schema.second_look
+        before = self._db.execute(
+            sa.select(table.c.seal)
+            .where(table.c.run_id == ask.run)
+            .order_by(table.c.number.desc())
+            .limit(1)
+        ).scalar()
+        row: dict[str, Any] = {
+            "number": number,
+            "station_id": self.station_id,
+            "request_id": ask.request_id,
+            "run_id": ask.run,
+            "part_id": part,
+            "point_id": ask.point,
+            "person": person,
+            "roles": roles_text(roles),
+            "purpose": ask.purpose.value,
+            "method": ask.method.value,
+            "word": ask.word.value,
+            "finding": ask.finding,
+            "value_mm": None if ask.value_mm is UNSET else ask.value_mm,
+            "study": ask.study,
+            "item": ask.item,
+            "trial": ask.trial,
+            "inclusion": None if ask.inclusion is UNSET else ask.inclusion,
+            "stratum": ask.stratum,
+            "comment": ask.comment,
+            "looked_ns": self._clock.wall_ns(),
+            "digest": told.digest,
+            "answer": told.answer,
+        }
+        self._db.execute(table.insert(), {**row, "seal": look_seal(before or "", row)})
+
+    def add_study(self, ask: PlanStudy, person: str, roles: frozenset[Role], told: Told) -> None:
+        """A study as it is planned."""
+        self._insert(
+            schema.study,
+            study_id=ask.study,
+            request_id=ask.request_id,
+            person=person,
+            roles=roles_text(roles),
+            document=ask.document,
+            planned_ns=self._clock.wall_ns(),
+            digest=told.digest,
+            answer=told.answer,
+        )
+
+    def has_study(self, study: str) -> bool:
+        """Whether a study of this name was ever planned."""
+        table = schema.study
+        return self._first(sa.select(table.c.study_id).where(table.c.study_id == study)) is not None
 
     def add_basis(self, verdict_seq: int, run: str, basis: Basis) -> None:
         """What the verdict of this number rests on besides the records of its run."""
@@ -315,6 +395,14 @@ class PeopleTables:
         """(digest of the request, answer) of a bypass, None where that request is new."""
         return self._answered(schema.bypass, request_id)
 
+    def look_answer(self, request_id: str) -> tuple[str, bytes] | None:
+        """(digest of the request, answer) of a second look, None where that request is new."""
+        return self._answered(schema.second_look, request_id)
+
+    def study_answer(self, request_id: str) -> tuple[str, bytes] | None:
+        """(digest of the request, answer) of a study, None where that request is new."""
+        return self._answered(schema.study, request_id)
+
     def basis(self, verdict_seq: int) -> Basis | None:
         """What a verdict rests on besides the records of its run, None where that is nothing."""
         table = schema.verdict_basis
@@ -418,6 +506,17 @@ def decision_seal(before: str, row: Mapping[Any, Any]) -> str:
     """The seal of a decision over the one on the same run before it (empty: the first)."""
     answer = hashlib.sha256(row["answer"]).hexdigest()
     return _sealed(before, *(row[name] for name in _DECISION_SEALED), answer)
+
+
+_LOOK_SEALED = tuple(
+    column.name for column in schema.second_look.columns if column.name not in ("seal", "answer")
+)
+
+
+def look_seal(before: str, row: Mapping[Any, Any]) -> str:
+    """The seal of a second look over the one on the same run before it (empty: the first)."""
+    answer = hashlib.sha256(row["answer"]).hexdigest()
+    return _sealed(before, *(row[name] for name in _LOOK_SEALED), answer)
 
 
 _BASIS_SEALED = tuple(

@@ -318,6 +318,10 @@ class _Period:
         """The condition, if any, that leaves out what a later period tells."""
         return [run_id.not_in(self.gone_on)] if self.gone_on else []
 
+    def has(self, table: sa.Table) -> bool:
+        """Whether the file has a table: one of an older version, not migrated yet, may not."""
+        return _has(self.rows, table)
+
 
 @dataclass(frozen=True, slots=True)
 class _Past:
@@ -365,6 +369,11 @@ class Reader:
                 return [list(connection.execute(statement)) for statement in statements]
         except DBAPIError as error:
             raise StoreError(f"{path}: cannot be read: {error.orig}") from None
+
+    def periods(self, *, since_ns: int = 0) -> Iterator[_Period]:
+        """The store's files, for the questions of other modules: the open one and those before it,
+        the newest first, back to the one in which a moment lies."""
+        return self._periods(since_ns=since_ns)
 
     def _periods(self, *, since_ns: int = 0) -> Iterator[_Period]:
         """The open period and those before it, the newest first, back to the one in which a moment

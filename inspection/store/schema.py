@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -376,6 +376,90 @@ bypass = sa.Table(
 latest row says whether nothing is inspected at present. ``until_mono_ns`` is on the monotonic clock
 of the machine start ``boot_id``: within it nobody's wall clock makes a bypass longer."""
 
+second_look = sa.Table(
+    "second_look",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _station(),
+    sa.Column("request_id", sa.String(32), nullable=False, unique=True),
+    sa.Column("run_id", _ID, sa.ForeignKey("run.run_id"), nullable=False, index=True),
+    sa.Column("part_id", _ID, nullable=False),
+    sa.Column("point_id", _ID, nullable=False),
+    sa.Column("person", sa.String(200), nullable=False),
+    sa.Column("roles", sa.String(100), nullable=False),
+    sa.Column("purpose", sa.String(16), nullable=False),
+    sa.Column("method", sa.String(16), nullable=False),
+    sa.Column("word", sa.String(16), nullable=False),
+    sa.Column("finding", sa.String(500), nullable=False),
+    sa.Column("value_mm", sa.Float, nullable=True),
+    sa.Column("study", _ID, nullable=False),
+    sa.Column("item", _ID, nullable=False),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("inclusion", sa.Float, nullable=True),
+    sa.Column("stratum", sa.String(500), nullable=False),
+    sa.Column("comment", sa.String(500), nullable=False),
+    sa.Column("looked_ns", sa.BigInteger, nullable=False),
+    sa.Column("digest", _HASH, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    sa.Column("seal", _HASH, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What a person said of a point for an audit, blind after somebody else, or in a study. It changes
+no verdict. ``seal`` is SHA-256 of the seal of the look on this run before it and of this row."""
+sa.Index("look_of_study", second_look.c.purpose, second_look.c.study)
+
+study = sa.Table(
+    "study",
+    metadata,
+    sa.Column("study_id", _ID, primary_key=True),
+    _station(),
+    sa.Column("request_id", sa.String(32), nullable=False, unique=True),
+    sa.Column("person", sa.String(200), nullable=False),
+    sa.Column("roles", sa.String(100), nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("planned_ns", sa.BigInteger, nullable=False),
+    sa.Column("digest", _HASH, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+)
+"""Studies of agreement as they were planned, before the first look."""
+
+rollup_slot = sa.Table(
+    "rollup_slot",
+    metadata,
+    sa.Column("slot_ns", sa.BigInteger, primary_key=True),
+    sa.Column("plan_hash", _HASH, primary_key=True),
+    _station(),
+    sa.Column("runs", sa.Integer, nullable=False),
+    sa.Column("runs_ok", sa.Integer, nullable=False),
+    sa.Column("runs_nok", sa.Integer, nullable=False),
+    sa.Column("runs_hold", sa.Integer, nullable=False),
+    sa.Column("planned", sa.Integer, nullable=False),
+    sa.Column("ok", sa.Integer, nullable=False),
+    sa.Column("nok", sa.Integer, nullable=False),
+    sa.Column("review", sa.Integer, nullable=False),
+    sa.Column("not_inspected", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Sums over the runs of a plan whose first verdict was formed in a slot (`rollups.SLOT_NS`), as
+they were counted then. Re-inspections and challenge parts are no production and in no sum."""
+
+rollup_point = sa.Table(
+    "rollup_point",
+    metadata,
+    sa.Column("slot_ns", sa.BigInteger, primary_key=True),
+    sa.Column("plan_hash", _HASH, primary_key=True),
+    sa.Column("point_id", _ID, primary_key=True),
+    sa.Column("edge_id", _ID, primary_key=True),
+    sa.Column("verdict", sa.String(16), primary_key=True),
+    sa.Column("reason", sa.Integer, primary_key=True),
+    sa.Column("finding", sa.String(64), primary_key=True),
+    _station(),
+    sa.Column("view_id", _ID, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Of the same runs, how often a point was not OK and why. What is not in here was OK."""
+
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -408,7 +492,18 @@ APPEND_ONLY = (
     verdict_basis,
     challenge,
     bypass,
+    second_look,
+    study,
 )
+
+COUNTED = {
+    rollup_slot: (
+        *("runs", "runs_ok", "runs_nok", "runs_hold"),
+        *("planned", "ok", "nok", "review", "not_inspected"),
+    ),
+    rollup_point: ("count",),
+}
+"""Tables of sums, and their columns that rise."""
 
 OF_RUNS = tuple(
     table
@@ -418,7 +513,7 @@ OF_RUNS = tuple(
 """All that is on record of a run, in an order in which it can be copied: what says ``run_id`` goes
 along with its run into another period."""
 
-AT_HAND = (decision, challenge, bypass)
+AT_HAND = (decision, challenge, bypass, second_look)
 """Tables whose newest row every period must hold, with the run it is of, if any."""
 
 _ddl: Callable[[str], Any] = sa.DDL  # SQLAlchemy leaves its constructor untyped
@@ -443,3 +538,15 @@ sa.event.listen(
         " BEGIN SELECT RAISE(ABORT, 'an outbox is only read forward'); END"
     ).execute_if(dialect="sqlite"),
 )
+for _table, _columns in COUNTED.items():
+    _falls = " OR ".join(f"NEW.{name} < OLD.{name}" for name in _columns)
+    for _action, _when in (("UPDATE", f" WHEN {_falls}"), ("DELETE", "")):
+        sa.event.listen(
+            _table,
+            "after_create",
+            _ddl(
+                f"CREATE TRIGGER {_table.name}_no_{_action.lower()} BEFORE {_action}"
+                f" ON {_table.name}{_when}"
+                f" BEGIN SELECT RAISE(ABORT, '{_table.name} only rises'); END"
+            ).execute_if(dialect="sqlite"),
+        )

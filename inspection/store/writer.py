@@ -7,13 +7,13 @@ so, and the caller must rebuild what it holds in memory from what is on record.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from inspection.clock import Clock
 from inspection.durable import sync_folder
 from inspection.errors import PlanError, StoreError, WireError
 from inspection.ledger import Balance, Entry
-from inspection.messages import Inspected, Missed, Reason, RunVerdict, Severity, Verdict, ViewResult
+from inspection.messages import Inspected, Missed, RunVerdict, ViewResult
 from inspection.plan import Plan, decode_plan
 from inspection.store import schema
 from inspection.store.database import insert_into, open_for_reading, open_for_writing
@@ -42,6 +42,8 @@ from inspection.store.periods import (
     next_turn_ns,
     seal_before,
 )
+from inspection.store.rollups import add_run
+from inspection.store.rows import entry_of
 from inspection.wire import RECORD
 
 ALL_VIEWS = "*"
@@ -138,6 +140,8 @@ LEAST_ROOM = 64 * 2**20
 LARGE_LOG = 64 * 2**20
 """Bytes of write-ahead log that nobody should ever see; a few are usual."""
 SECOND_NS = 10**9
+UNNEEDED_NS = SECOND_NS // 10
+"""So long after the last one a transaction is begun though nothing may have to be written."""
 AGAIN_NS = 10 * SECOND_NS
 """How soon a turn is tried again that somebody's reading has prevented."""
 PATIENCE_NS = 600 * SECOND_NS
@@ -145,6 +149,7 @@ PATIENCE_NS = 600 * SECOND_NS
 
 
 _INSERT = {table: insert_into(table) for table in (schema.order, schema.record, schema.result)}
+_ADVANCE = "UPDATE outbox SET committed = ? WHERE outbox_id = ?"
 
 
 class Store(PeopleTables):
@@ -165,10 +170,15 @@ class Store(PeopleTables):
         self.turn_fault = ""
         """Why the last turn failed, empty where it did not."""
         self._log_told = False
+        self._log_path = Path(f"{path}-wal")
         self._closed: OrderedDict[Path, sa.Connection] = OrderedDict()
         self.station_id = station_id
         self._clock = clock
         self._connection: sa.Connection | None = None
+        """That of the open transaction, once it has been needed."""
+        self._kept: sa.Connection | None = None
+        self._inside = False
+        self._begun_ns = 0
         self._lock = self._take_lock(path)
         try:
             finish_turn(path)
@@ -265,37 +275,65 @@ class Store(PeopleTables):
         """Close the file and let another station have it."""
         while self._closed:
             self._closed.popitem()[1].close()
-        self._engine.dispose()
+        self._let_go()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     # -------------------------------------------------------------------------- transaction
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything written inside is committed together on leaving, or not at all.
 
-        Raises `StoreError` where that fails; the store itself can be used again.
+        It is begun when it is first needed: a station hears much that leaves nothing to write. But
+        now and then without need, so that a file that cannot be written is known before a part is
+        begun. Raises `StoreError` where that fails; the store itself can be used again.
         """
         next_record = self._next_record
-        self._check_file()
         try:
-            with self._engine.connect() as connection, connection.begin():
-                self._connection = connection
-                self._watch_log()
-                yield
-                self._flush()
+            self._inside = True
+            if self._clock.monotonic_ns() - self._begun_ns > UNNEEDED_NS:
+                self._begin()
+            yield
+            self._flush()
+            if self._connection is not None:
+                self._connection.commit()
         except BaseException as error:
             self._next_record = next_record
             for waiting in self._waiting.values():
                 waiting.clear()
             self._recalled.clear()
+            self._roll_back()
             if isinstance(error, sqlite3.Error | DatabaseError):
                 raise StoreError(f"{self.path}: {_first_line(error)}") from error
             raise
         finally:
             self._connection = None
+            self._inside = False
+
+    def _begin(self) -> None:
+        self._check_file()
+        if self._kept is None:
+            self._kept = self._engine.connect()
+        self._kept.begin()
+        self._connection = self._kept
+        self._begun_ns = self._clock.monotonic_ns()
+        self._watch_log()
+
+    def _roll_back(self) -> None:
+        """Whatever is wrong with the connection, the next transaction has another."""
+        kept, self._kept, self._connection = self._kept, None, None
+        if kept is not None:
+            with contextlib.suppress(sqlite3.Error, DatabaseError):
+                kept.rollback()
+            with contextlib.suppress(sqlite3.Error, DatabaseError):
+                kept.close()
+
+    def _let_go(self) -> None:
+        """Close the file."""
+        self._roll_back()
+        self._engine.dispose()
 
     # ------------------------------------------------------------------------------ periods
 
@@ -360,6 +398,7 @@ class Store(PeopleTables):
         finally:
             target.dispose()
         yield None
+        self._roll_back()
         _fold(self._engine)
         self._engine.dispose()
         yield None
@@ -377,7 +416,7 @@ class Store(PeopleTables):
         yield closed
 
     def _reopen(self) -> None:
-        self._engine.dispose()
+        self._let_go()
         self._recalled.clear()
         try:
             finish_turn(self.path)
@@ -457,7 +496,7 @@ class Store(PeopleTables):
     def _watch_log(self) -> None:
         """Tell once when the write-ahead log grows: it does while somebody goes on reading."""
         try:
-            size = Path(f"{self.path}-wal").stat().st_size
+            size = self._log_path.stat().st_size
         except OSError:
             size = 0
         if size > LARGE_LOG and not self._log_told:
@@ -473,7 +512,10 @@ class Store(PeopleTables):
     @property
     def _db(self) -> sa.Connection:
         if self._connection is None:
-            raise RuntimeError("the store is read and written inside a transaction only")
+            if not self._inside:
+                raise RuntimeError("the store is read and written inside a transaction only")
+            self._begin()
+        assert self._connection is not None  # noqa: S101  it has just been begun
         return self._connection
 
     def _flush(self) -> None:
@@ -640,12 +682,9 @@ class Store(PeopleTables):
 
     def advance_outbox(self, outbox: str, edge: str, committed: int) -> None:
         """Everything up to ``committed`` of this outbox has been dealt with."""
-        table = schema.outbox
-        moved = self._db.execute(
-            table.update().where(table.c.outbox_id == outbox).values(committed=committed)
-        )
+        moved = self._db.exec_driver_sql(_ADVANCE, (committed, outbox))
         if not moved.rowcount:
-            self._insert(table, outbox_id=outbox, edge_id=edge, committed=committed)
+            self._insert(schema.outbox, outbox_id=outbox, edge_id=edge, committed=committed)
 
     def add_verdict(
         self, run: str, verdict: RunVerdict, balance: Balance, basis: Basis | None = None
@@ -687,7 +726,12 @@ class Store(PeopleTables):
             "chain": head,
             "formed_ns": now,
         }
+        is_first = not self._db.execute(
+            sa.select(table.c.verdict_seq).where(table.c.run_id == run).limit(1)
+        ).first()
         self._db.execute(table.insert(), {**row, "seal": verdict_seal(before.seal, row)})
+        if is_first:
+            add_run(self._db, run)
         if basis is not None:
             self.add_basis(row["verdict_seq"], run, basis)
         return StoredVerdict(row["verdict_seq"], run, verdict, balance)
@@ -1035,17 +1079,6 @@ def verdict_seal(before: str, row: Mapping[Any, Any]) -> str:
     """The seal of a verdict row over the row before it."""
     told = msgspec.json.encode([before, *(row[name] for name in _SEALED)])
     return hashlib.sha256(told).hexdigest()
-
-
-def entry_of(row: Any) -> Entry:
-    """A row of ``result`` as a line of the ledger."""
-    return Entry(
-        point=row.point_id,
-        verdict=Verdict(row.verdict),
-        reason=Reason(row.reason),
-        finding=row.finding,
-        class_severity=None if row.class_severity is None else Severity(row.class_severity),
-    )
 
 
 def _fold(engine: sa.Engine) -> None:

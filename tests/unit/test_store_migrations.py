@@ -123,12 +123,12 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
     before, found = layout(old), version(old)
     with sqlite3.connect(old) as database:  # something of another's is in the way
         database.execute(
-            "CREATE TRIGGER carried_no_update BEFORE UPDATE ON event BEGIN SELECT 1; END"
+            "CREATE TRIGGER study_no_update BEFORE UPDATE ON event BEGIN SELECT 1; END"
         )
     database.close()
     with pytest.raises(StoreError, match="It is as it was"):
         Store(old, "station-1", FakeClock())
-    assert {entry for entry in layout(old) if entry[1] != "carried_no_update"} == before
+    assert {entry for entry in layout(old) if entry[1] != "study_no_update"} == before
     assert version(old) == found
 
 
