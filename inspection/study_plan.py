@@ -29,7 +29,9 @@ SYSTEM = "system"
 BORDERLINE_LEAST, BORDERLINE_MOST = 0.30, 0.50
 MOST_TRIALS = 10
 MOST_ITEMS = 500
-MOST_VALUES = 20_000
+MOST_VALUES = 2_000
+LONGEST_DOCUMENT = 250_000
+"""Characters that a station takes."""
 NEAR = 0.15
 """Scores this near to a threshold are borderline."""
 
@@ -126,7 +128,11 @@ def _checked_values(plan: StudyPlan) -> StudyPlan:
 
 
 def encode(plan: StudyPlan) -> str:
-    return msgspec.json.encode(checked(plan)).decode()
+    """The document of a plan; raises `DataError` where it is no study, or too large for one."""
+    document = msgspec.json.encode(checked(plan)).decode()
+    if len(document) > LONGEST_DOCUMENT:
+        raise DataError("the plan is too large for a station: take fewer parts or values")
+    return document
 
 
 def decode(document: str) -> StudyPlan:

@@ -13,13 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inspection.agreement import AttributeStudy, Judged, Kappa, Trial, evaluate
-from inspection.messages import Action, Verdict
+from inspection.errors import DataError
+from inspection.messages import Action, LookPurpose, LookWord, Verdict
+from inspection.store.looks import looks, studies
 from inspection.store.reader import PointRow, Reader, RunRow, TermsRow, WordRow
 from inspection.study_plan import (
     SYSTEM,
     Candidate,
     StudyItem,
     StudyPlan,
+    decode,
     nearness,
     to_come,
 )
@@ -36,6 +39,12 @@ SAYS = {
     Verdict.NOT_INSPECTED: Judged.CANNOT_TELL,
 }
 """What the machine says of a part; no word at all is never "good"."""
+
+HEARD = {
+    LookWord.GOOD: Judged.GOOD,
+    LookWord.DEFECT: Judged.DEFECT,
+    LookWord.CANNOT_TELL: Judged.CANNOT_TELL,
+}
 
 DECIDED = {
     Action.CONFIRM: Judged.DEFECT,
@@ -56,7 +65,6 @@ class Answer:
     trial: int
     judged: Judged
     looked_ns: int
-    value_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,18 @@ class Capture:
     verdict: Verdict
     judged: Judged
     evidence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A study as it was planned; where its document is none, ``plan`` is None and ``fault`` says
+    why."""
+
+    study: str
+    person: str
+    planned_ns: int
+    plan: StudyPlan | None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +111,22 @@ class Evaluation:
     unknown: tuple[str, ...]
     split: tuple[str, ...]
     corrected: int
-    """Answers that were taken back and given anew."""
+    """Answers that were given more than once."""
     short: Mapping[str, int]
 
 
 def latest(answers: Iterable[Answer]) -> dict[tuple[str, str, int], Answer]:
-    """The answer that counts of each person, item and trial: the last one given."""
+    """The answer that counts of each person, item and trial: the first, unless the same person
+    answered the same once more before anything else. A word of later, when the others' are known,
+    is no correction."""
     found: dict[tuple[str, str, int], Answer] = {}
+    before: dict[str, tuple[str, str, int]] = {}
     for answer in sorted(answers, key=lambda answer: answer.number):
-        found[answer.person.casefold(), answer.item, answer.trial] = answer
+        person = answer.person.casefold()
+        place = (person, answer.item, answer.trial)
+        if place not in found or before[person] == place:
+            found[place] = answer
+        before[person] = place
     return found
 
 
@@ -237,6 +264,34 @@ class Studies:
         self._reader = reader
         self._models = models
 
+    def listed(self) -> list[Listed]:
+        """All studies, the newest first. Raises `StoreError`."""
+        found = []
+        for row in studies(self._reader):
+            try:
+                plan, fault = decode(row.document), ""
+            except DataError as error:
+                plan, fault = None, str(error)
+            found.append(Listed(row.study, row.person, row.planned_ns, plan, fault))
+        return found
+
+    def answers(self, study: str, plan: StudyPlan) -> list[Answer]:
+        """What people answered in a study; what was said of another point than the item's is no
+        answer. Raises `StoreError`."""
+        places = {item.item: (item.run, item.point) for item in plan.items}
+        return [
+            Answer(
+                number=row.number,
+                person=row.person,
+                item=row.item,
+                trial=row.trial,
+                judged=HEARD[row.word],
+                looked_ns=row.looked_ns,
+            )
+            for row in looks(self._reader, purpose=LookPurpose.STUDY, study=study)
+            if places.get(row.item) == (row.run, row.point)
+        ]
+
     def captures(self, plan: StudyPlan) -> list[Capture]:
         """The machine's trials of every item."""
         found: list[Capture] = []
@@ -283,16 +338,6 @@ class Studies:
                     )
                 )
         return found
-
-    def places(self, plan: StudyPlan) -> dict[str, PointRow]:
-        """What is on record of each item, by its name."""
-        rows = self._reader.points_at([(item.run, item.point) for item in plan.items])
-        by_place = {(row.run, row.point): row for row in rows}
-        return {
-            item.item: by_place[item.run, item.point]
-            for item in plan.items
-            if (item.run, item.point) in by_place
-        }
 
 
 def decided_word(words: Sequence[WordRow], verdict: Verdict) -> Judged | None:

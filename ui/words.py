@@ -737,8 +737,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         ),
     ),
     "agree.corrected": (
-        "{count} answers were corrected; the last one counts.",
-        "{count} Antworten wurden korrigiert; die letzte zählt.",
+        "{count} answers were given again; they count where nothing was answered in between.",
+        "{count} Antworten wurden wiederholt; sie zählen, wo dazwischen nichts beantwortet war.",
     ),
     "agree.short": (
         (
@@ -800,6 +800,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "agree.nothing": ("nothing to count", "nichts zu zählen"),
     "agree.unfinished": ("{count} parts not finished", "{count} Teile nicht fertig"),
     "agree.says": ("{name} is {grade}: {why}.", "{name} ist {grade}: {why}."),
+    "agree.says.nothing": (
+        "{name} has not yet judged a part in every trial.",
+        "{name} hat noch kein Teil in jedem Durchgang beurteilt.",
+    ),
     "agree.says.shown": ("the bounds of all figures say so", "die Grenzen aller Werte sagen es"),
     "agree.says.not_shown": (
         "the figures say so, but it is not shown with this n",

@@ -89,12 +89,18 @@ def test_a_panel_that_does_not_agree_gives_no_reference(other: Judged) -> None:
     assert references(PLAN, said)[2] == ("3",)
 
 
-def test_the_last_answer_counts_and_corrections_are_counted() -> None:
-    said = [*all_of("anna", "ddggdg"), answer(20, "anna", "1", 1, GOOD)]
+def test_a_correction_counts_if_nothing_was_answered_in_between() -> None:
+    said = [answer(0, "anna", "1", 1, DEFECT), *all_of("anna", "gdggdg")]
     found = evaluated(PLAN, said)
     (anna, _) = found.study.appraisers
     assert found.corrected == 1
     assert anna.effectiveness.over_decisions.errors == 2
+
+
+def test_a_word_of_later_is_no_correction() -> None:
+    said = [*all_of("anna", "ddggdg"), answer(20, "anna", "1", 1, GOOD)]
+    (anna, _) = evaluated(PLAN, said).study.appraisers
+    assert anna.effectiveness.over_decisions.errors == 1
 
 
 def test_items_without_a_reference_are_left_out_and_named() -> None:

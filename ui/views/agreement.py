@@ -1,4 +1,4 @@
-"""Agreement: studies of how well people and the machine judge. Planned, answered by keys, evaluated.
+"""Agreement: studies of how well people and the machine judge, from the plan to the evaluation.
 
 Whoever judges sees a picture and nothing else: no id, no score, no verdict, no answer of before.
 The evaluation is kept from everybody until all appraisers are through, but for who has the role
@@ -111,7 +111,9 @@ def page(shared: Shared) -> None:
         _list(shared, studies)
         _planning(shared, desk)
         return
-    st.button(f"← {say('agree.back')}", key="all-studies", type="tertiary", on_click=_go, args=("",))
+    st.button(
+        f"← {say('agree.back')}", key="all-studies", type="tertiary", on_click=_go, args=("",)
+    )
     listed = next((each for each in studies if each.study == chosen), None)
     if listed is None:
         show(div("warning", say("agree.gone", study=chosen)))
@@ -157,9 +159,7 @@ def _list(shared: Shared, studies: Sequence[Listed]) -> None:
     now_ns = time.time_ns()
     for number, each in enumerate(studies):
         with st.container(key=f"study-{number}", horizontal=True, vertical_alignment="center"):
-            st.button(
-                say("agree.open"), key=f"open-{each.study}", on_click=_go, args=(each.study,)
-            )
+            st.button(say("agree.open"), key=f"open-{each.study}", on_click=_go, args=(each.study,))
             show(_line(shared, each, now_ns))
 
 
@@ -177,16 +177,16 @@ def _line(shared: Shared, each: Listed, now_ns: int) -> Html:
         span("", say("agree.kind.variables" if plan.measured else "agree.kind.attribute")),
         span("hint", _size(plan)),
         span("hint", by),
-        span("hint", _so_far(plan, () if plan.measured else shared.studies.answers(each.study))),
+        span(
+            "hint", _so_far(plan, () if plan.measured else shared.studies.answers(each.study, plan))
+        ),
     )
 
 
 def _size(plan: StudyPlan) -> str:
     if plan.measured:
         return say("agree.size.values", values=words.number(len(plan.values)))
-    return say(
-        "agree.size", items=len(plan.items), borderline=plan.borderline, trials=plan.trials
-    )
+    return say("agree.size", items=len(plan.items), borderline=plan.borderline, trials=plan.trials)
 
 
 def _so_far(plan: StudyPlan, answers: Sequence[Answer]) -> str:
@@ -211,7 +211,7 @@ def _planning(shared: Shared, desk: Desk) -> None:
             return
         kinds = ("agree.plan.words", "agree.plan.values")
         kind = st.segmented_control(
-            say("agree.plan"),
+            say("agree.studies"),
             kinds,
             default=kinds[0],
             required=True,
@@ -244,7 +244,7 @@ def _plan_words(shared: Shared, session: Session) -> None:
             )  # fmt: skip
             st.number_input(say("agree.plan.trials"), 1, 10, 3, key="plan-trials")
         with third:
-            st.number_input(say("agree.plan.seed"), 0, 2**53, key="plan-seed")
+            st.number_input(say("agree.plan.seed"), 0, 10**9, key="plan-seed")
             st.text_input(
                 say("agree.plan.reference_by"), session.user, key="plan-by", max_chars=200
             )
@@ -430,7 +430,7 @@ def _study(shared: Shared, desk: Desk, listed: Listed, plan: StudyPlan) -> None:
         _gauge_page(plan)
         return
     try:
-        answers = shared.studies.answers(listed.study)
+        answers = shared.studies.answers(listed.study, plan)
     except StoreError as error:
         show(div("alarm", f"✕ {say('agree.unreadable', fault=error)}"))
         return
@@ -494,7 +494,6 @@ def _judging(
     if asked is None:
         done = say("agree.panel.none") if not so_far.asked else _through(so_far)
         show(div("done", tag("h2", f"✓ {done}")))
-        _again_button(desk)
         return
     _question(shared, desk, plan, asked[1], asked[2], so_far)
 
@@ -625,9 +624,7 @@ def may_see(plan: StudyPlan, answers: Sequence[Answer], session: Session | None)
     return Role.QUALITY in session.roles
 
 
-def _evaluation(
-    shared: Shared, listed: Listed, plan: StudyPlan, answers: Sequence[Answer]
-) -> None:
+def _evaluation(shared: Shared, listed: Listed, plan: StudyPlan, answers: Sequence[Answer]) -> None:
     show(div("hint", _so_far(plan, answers)))
     if not may_see(plan, answers, person()):
         show(div("warning", say("agree.hidden")))
@@ -638,9 +635,11 @@ def _evaluation(
         show(div("alarm", f"✕ {say('agree.unreadable', fault=error)}"))
         return
     found = evaluated(plan, answers, captured)
-    show(*_left_out(plan, found))
+    for each in _left_out(plan, found):
+        show(each)
     if found.study.given:
-        show(*(div("sentence", _sentence(each)) for each in found.study.appraisers))
+        for row in found.study.appraisers:
+            show(div("sentence", _sentence(row)))
         show(div("section", tag("h2", say("agree.appraisers"))), _appraisers(found))
         show(div("section", tag("h2", say("agree.kappas"))), _kappas(found))
         _disagreements(shared, plan, found, captured)
@@ -684,6 +683,8 @@ def _left_out(plan: StudyPlan, found: Evaluation) -> Iterable[Html]:
 
 
 def _sentence(each: Appraiser) -> str:
+    if not each.items:
+        return say("agree.says.nothing", name=_name(each.name))
     if each.open_items:
         why = say("agree.says.open", count=each.open_items)
     else:
@@ -722,7 +723,7 @@ def _appraisers(found: Evaluation) -> Html:
             tag(
                 "tr",
                 tag("td", tag("b", _name(each.name)), unfinished),
-                tag("td", span(f"grade {each.grade.value}", _grade(each.grade))),
+                tag("td", _verdict(each)),
                 *(tag("td", *_figure(figure)) for figure in each.rated),
                 tag("td", *_kappa(each.within)),
                 tag("td", *_kappa(each.reference)),
@@ -730,6 +731,12 @@ def _appraisers(found: Evaluation) -> Html:
             )
         )
     return div("scrolled", tag("table", *rows, class_="figures"))
+
+
+def _verdict(each: Appraiser) -> Html:
+    if not each.items:
+        return span("hint", "–")
+    return span(f"grade {each.grade.value}", _grade(each.grade))
 
 
 def _figure(figure: Rated) -> Sequence[Html]:
@@ -828,11 +835,10 @@ def _disagreements(
         for each in study.appraisers
         for measure in (Measure.MISS, Measure.FALSE_ALARM)
     ]
-    counts = {
-        option: sum(option.takes(each) for each in study.disagreements) for option in options
-    }
+    counts = {option: sum(option.takes(each) for each in study.disagreements) for option in options}
 
-    def label(option: Filter) -> str:
+    def label(number: int) -> str:
+        option = options[number]
         if option.measure is None:
             return say("agree.filter.all", count=counts[option])
         key = f"agree.filter.{option.measure.value}"
@@ -840,8 +846,12 @@ def _disagreements(
 
     chosen = st.pills(
         say("agree.filter"),
-        [option for option in options if counts[option] or option.measure is None],
-        default=options[0],
+        [
+            number
+            for number, option in enumerate(options)
+            if counts[option] or option.measure is None
+        ],
+        default=0,
         required=True,
         format_func=label,
         key="disagreements",
@@ -851,7 +861,7 @@ def _disagreements(
     runs: dict[str, dict[int, Capture]] = {}
     for each in captured:
         runs.setdefault(each.item, {})[each.trial] = each
-    shown = [each for each in study.disagreements if (chosen or options[0]).takes(each)]
+    shown = [each for each in study.disagreements if options[chosen or 0].takes(each)]
     tiles = [
         _tile(shared, items[each.item], each, runs.get(each.item, {})) for each in shown[:SHOWN]
     ]
