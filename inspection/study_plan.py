@@ -94,11 +94,11 @@ def checked(plan: StudyPlan) -> StudyPlan:
     if plan.values:
         return _checked_values(plan)
     names = [item.item for item in plan.items]
-    places = [(item.run, item.point) for item in plan.items]
+    places = [(item.part, item.point) for item in plan.items]
     if not plan.items:
         raise DataError("a study needs parts: choose some")
     if len(set(names)) < len(names) or len(set(places)) < len(places):
-        raise DataError("a part is in the study twice: each look would be at the same picture")
+        raise DataError("a part is in the study twice: take each point of a part once")
     if not plan.everybody:
         raise DataError("a study needs appraisers: name those who judge")
     if SYSTEM in plan.appraisers:
@@ -219,13 +219,16 @@ def choose(
     candidates: Iterable[Candidate], *, items: int, borderline: float, seed: int
 ) -> tuple[Candidate, ...]:
     """Parts for a study: as many borderline ones as asked for, if there are so many, the rest half
-    clear defects and half clearly good. At most one point of a run as long as there are others, so
-    that one bad picture is not the whole study. Drawn by the seed."""
+    clear defects and half clearly good. Each point of a part once, and at most one of a run as long
+    as there are others, so that one bad picture is not the whole study. Drawn by the seed."""
 
     def lot(each: Candidate) -> bytes:
         return hashlib.sha256(f"{seed}\0{each.run}\0{each.point}".encode()).digest()
 
-    drawn = sorted(candidates, key=lot)
+    once: dict[tuple[str, str], Candidate] = {}
+    for each in sorted(candidates, key=lot):
+        once.setdefault((each.part, each.point), each)
+    drawn = list(once.values())
     kinds: dict[str, list[Candidate]] = {"near": [], "defect": [], "good": []}
     for each in _spread(drawn):
         if each.verdict is Verdict.NOT_INSPECTED:

@@ -804,7 +804,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{name} has not yet judged a part in every trial.",
         "{name} hat noch kein Teil in jedem Durchgang beurteilt.",
     ),
-    "agree.says.shown": ("the bounds of all figures say so", "die Grenzen aller Werte sagen es"),
+    "agree.says.shown": ("it is shown with this n", "mit diesem n ist es gezeigt"),
     "agree.says.not_shown": (
         "the figures say so, but it is not shown with this n",
         "die Werte sagen es, aber mit diesem n ist es nicht gezeigt",
@@ -892,6 +892,10 @@ TEXTS: dict[str, tuple[str, str]] = {
             "{grr} der Streuung ist das Messen, bei {ndc} unterscheidbaren Klassen: nicht"
             " annehmbar (über 30 % der Gesamtstreuung oder der Toleranz)."
         ),
+    ),
+    "agree.gauge.of_tolerance": (
+        "The measuring takes {share} of the tolerance.",
+        "Das Messen braucht {share} der Toleranz.",
     ),
     "agree.gauge.alone": (
         "A single appraiser: reproducibility between appraisers is not in this study.",

@@ -32,7 +32,8 @@ ITEMS = int(os.environ.get("INSPECTION_JUDGED", "6"))
 TRIALS = 2
 TILES = [(row, column) for row in range(2) for column in range(boards.GRID)]
 """Dark ones. People say of those in odd columns that they are shadows and no defect."""
-TITLE = "Dark tiles <b id='hostile'>bold</b>"
+HOSTILE = "Dark tiles <b id='hostile'>bold</b>"
+TITLE = "Dark tiles, late shift" if SCREENSHOTS in os.environ else HOSTILE
 
 
 @pytest.fixture

@@ -147,6 +147,11 @@ def test_no_run_gives_a_second_point_while_others_have_given_none() -> None:
     assert len({each.run for each in chosen}) == 40
 
 
+def test_a_point_that_was_captured_again_is_in_a_study_once() -> None:
+    again = [Candidate("P", f"r{n}", f"w{n % 4}", "a" * 64, Verdict.OK, 0.5) for n in range(40)]
+    assert len(choose(again, items=10, borderline=0.4, seed=1)) == 4
+
+
 def test_what_was_not_inspected_is_never_chosen() -> None:
     blind = [Candidate("P", "r", "w", "a" * 64, Verdict.NOT_INSPECTED, None)]
     assert choose(blind, items=10, borderline=0.4, seed=1) == ()

@@ -964,7 +964,7 @@ def _type_1(plan: StudyPlan, found: Type1) -> Iterable[Html]:
             mean=significant(found.mean),
             deviation=significant(found.deviation),
             bias=significant(found.bias),
-            p="–" if found.bias_p is None else decimal(found.bias_p, 3),
+            p=chance(found.bias_p),
             reference=significant(found.reference),
             unit=plan.unit,
         ),
@@ -976,6 +976,9 @@ def _gauge(plan: StudyPlan, found: GaugeStudy) -> Iterable[Html]:
     grade = Grade(found.grade.value)
     text = say(f"agree.gauge.says.{grade.value}", grr=percent(found.grr_share), ndc=found.ndc)
     yield div("sentence", f"{GRADE_MARKS[grade]} {text}")
+    tolerated = found.of_tolerance(found.grr)
+    if tolerated is not None:
+        yield div("sentence", say("agree.gauge.of_tolerance", share=percent(tolerated)))
     size = say(
         "agree.gauge.size", parts=found.parts, appraisers=found.appraisers, trials=found.trials
     )
@@ -995,14 +998,14 @@ def _gauge(plan: StudyPlan, found: GaugeStudy) -> Iterable[Html]:
         deviation = getattr(found, name)
         if deviation is None:
             continue
-        tolerated = found.of_tolerance(deviation)
+        share = found.of_tolerance(deviation)
         rows.append(
             tag(
                 "tr",
                 tag("th", say(f"agree.gauge.{name}")),
                 tag("td", significant(deviation)),
                 tag("td", percent(found.share(deviation))),
-                tag("td", "–" if tolerated is None else percent(tolerated)),
+                tag("td", "–" if share is None else percent(share)),
             )
         )
     yield div("scrolled", tag("table", *rows, class_="figures"))
@@ -1020,11 +1023,11 @@ def _gauge(plan: StudyPlan, found: GaugeStudy) -> Iterable[Html]:
                 tag("td", str(source.freedom)),
                 tag("td", significant(source.mean_square) if source.name != "total" else ""),
                 tag("td", "" if source.f is None else decimal(source.f, 3)),
-                tag("td", "" if source.p is None else decimal(source.p, 4)),
+                tag("td", "" if source.p is None else chance(source.p)),
             )
         )
         if source.name == "both" and found.pooled and source.p is not None:
-            pooled = say("agree.gauge.pooled", p=decimal(source.p, 3))
+            pooled = say("agree.gauge.pooled", p=chance(source.p))
     yield div("scrolled", tag("table", *rows, class_="figures"))
     if found.pooled and any(each.name == "both" and each.p is not None for each in found.table):
         yield div("hint", pooled)
@@ -1036,7 +1039,15 @@ def _gauge(plan: StudyPlan, found: GaugeStudy) -> Iterable[Html]:
 def decimal(value: float, places: int) -> str:
     if not math.isfinite(value):
         return "∞" if value > 0 else "–"
-    return f"{value:.{places}f}".replace(".", say("decimal.sign"))
+    rounded = round(value, places) + 0.0  # never -0.00
+    return f"{rounded:.{places}f}".replace(".", say("decimal.sign"))
+
+
+def chance(p: float | None) -> str:
+    """A p-value, which is never nought."""
+    if p is None:
+        return "–"
+    return f"< {decimal(0.001, 3)}" if p < 0.001 else decimal(p, 3)
 
 
 def significant(value: float) -> str:
