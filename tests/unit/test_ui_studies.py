@@ -6,16 +6,22 @@ import csv
 import io
 from dataclasses import replace
 
+import msgspec
 import pytest
+from samples import answer as answered_view
+from test_looks import look, plan_study
+from test_station_people import Floor, floor
 
+from inspection import messages as m
 from inspection.agreement import Judged
 from inspection.ledger import Balance
 from inspection.messages import Action, Reason, Role, Verdict
 from inspection.store.reader import PointRow, RunRow, TermsRow, WordRow
-from inspection.study_plan import SYSTEM, Candidate, StudyItem, StudyPlan
+from inspection.study_plan import SYSTEM, Candidate, StudyItem, StudyPlan, encode
 from ui.studies import (
     Answer,
     Progress,
+    Studies,
     answers_csv,
     captures_of,
     decided_word,
@@ -27,6 +33,8 @@ from ui.studies import (
     references,
     written,
 )
+
+__all__ = ["floor"]
 
 GOOD, DEFECT, UNSURE = Judged
 ITEM = StudyItem(item="1", part="P", run="r2", point="w", evidence="2" * 64, reference=GOOD)
@@ -227,3 +235,77 @@ def test_every_judgement_and_figure_is_exported() -> None:
 def test_no_text_becomes_a_formula_in_an_office_program() -> None:
     text = written([("=HYPERLINK(1)", "@x", "-2.5", "ok")])
     assert text == "'=HYPERLINK(1),'@x,-2.5,ok\r\n"
+
+
+# ------------------------------------------------------------------------------ from a real store
+
+
+def capture(floor: Floor, picture: str, verdict: Verdict = Verdict.NOK) -> str:
+    """The same part through the line once more, with a picture of each point; the run."""
+    floor.clock.advance(ms=1)
+    floor.hello(first_seq=floor.outbox_seq + 1, next_seq=floor.outbox_seq + 1)
+    begun = floor.ask(m.Begin, part="part-1", plan=floor.plan.name)
+    said = answered_view(run=begun.run, plan=floor.plan, verdicts=(verdict, Verdict.NOK))
+    points = tuple(
+        msgspec.structs.replace(point, evidence=f"{number}{picture * 63}")
+        for number, point in enumerate(said.points)
+    )
+    floor.outbox_seq += 1
+    floor.results(msgspec.structs.replace(said, points=points), first_seq=floor.outbox_seq)
+    assert floor.verdict(begun.run).result_valid
+    return str(begun.run)
+
+
+def study_of(run: str, **more: object) -> StudyPlan:
+    item = StudyItem(
+        item="1", part="part-1", run=run, point="p0", evidence="a" * 64, reference=DEFECT
+    )
+    fields = {"items": (item,), "appraisers": ("otto",), "trials": 2, "system": True} | more
+    return StudyPlan(**fields)  # type: ignore[arg-type]
+
+
+def test_further_runs_of_a_part_are_the_machines_trials(floor: Floor) -> None:
+    runs = [capture(floor, "a"), capture(floor, "b", Verdict.REVIEW)]
+    found = Studies(floor.reader, {}).captures(study_of(runs[0]))
+    assert [(each.run, each.trial, each.judged) for each in found] == [
+        (runs[0], 1, DEFECT), (runs[1], 2, UNSURE),
+    ]  # fmt: skip
+
+
+def test_a_capture_that_gave_the_same_picture_is_missing(floor: Floor) -> None:
+    runs = [capture(floor, "a"), capture(floor, "a")]
+    plan = study_of(runs[0])
+    found = evaluated(plan, [], Studies(floor.reader, {}).captures(plan))
+    assert found.short == {"1": 1}
+
+
+def test_parts_come_with_their_picture_and_with_what_people_decided(floor: Floor) -> None:
+    run = capture(floor, "a")
+    floor.decide("anna", run, "p0", Action.OVERRULE)
+    studies = Studies(floor.reader, {})
+    found = {each.point: each for each in studies.candidates(decided=True)}
+    assert (found["p0"].reference, found["p1"].reference) == (GOOD, None)
+    assert {each.reference for each in studies.candidates(decided=False)} == {None}
+
+
+def test_answers_are_those_to_the_items_of_the_plan(floor: Floor) -> None:
+    run = capture(floor, "a")
+    plan = study_of(run)
+    floor.person(plan_study("anna", "s", document=encode(plan)))
+    place = {"purpose": m.LookPurpose.STUDY, "study": "s", "trial": 1}
+    floor.person(look("otto", run, "p0", 1, item="1", **place))
+    floor.person(look("otto", run, "p1", 2, item="1", **place))  # another point than the item's
+    floor.person(look("otto", run, "p0", 3, item="7", **place))
+    studies = Studies(floor.reader, {})
+    (listed,) = studies.listed()
+    assert listed.plan == plan
+    assert [(each.person, each.item, each.judged) for each in studies.answers("s", plan)] == [
+        ("otto", "1", GOOD)
+    ]
+
+
+def test_a_document_that_is_no_plan_is_listed_with_what_is_wrong(floor: Floor) -> None:
+    floor.person(plan_study("anna", "s", document='{"what": 1}'))
+    (listed,) = Studies(floor.reader, {}).listed()
+    assert listed.plan is None
+    assert "what" in listed.fault
