@@ -69,6 +69,8 @@ class StudyPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
     system: bool = False
     """Whether the machine takes part, with fresh captures of the same parts."""
+    with_values: bool = False
+    """Whether people also measure each part (mm), for which they are told which part it is."""
     reference_by: Annotated[str, Meta(max_length=200)] = ""
     values: Annotated[tuple[MeasuredValue, ...], Meta(max_length=MOST_VALUES)] = ()
     unit: Annotated[str, Meta(max_length=16)] = "mm"

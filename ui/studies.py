@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inspection.agreement import AttributeStudy, Judged, Kappa, Trial, evaluate
 from inspection.errors import DataError
-from inspection.messages import Action, LookPurpose, LookWord, Verdict
+from inspection.gauge_study import GaugeStudy, Type1, anova, type_1
+from inspection.messages import Action, LookPurpose, LookWord, Role, Verdict
 from inspection.store.looks import looks, studies
 from inspection.store.reader import PointRow, Reader, RunRow, TermsRow, WordRow
 from inspection.study_plan import (
     SYSTEM,
     Candidate,
+    MeasuredValue,
     StudyItem,
     StudyPlan,
+    crossed,
     decode,
     nearness,
     to_come,
@@ -31,6 +34,8 @@ from ui.configuration import Known
 RUNS_LOOKED_AT = 60
 """Newest runs that candidates for a study come from."""
 RUNS_OF_A_PART = 100
+MOST_CANDIDATES = 3000
+"""Enough to choose from; older runs are not read then."""
 
 SAYS = {
     Verdict.OK: Judged.GOOD,
@@ -65,6 +70,7 @@ class Answer:
     trial: int
     judged: Judged
     looked_ns: int
+    value_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,16 @@ def progress(plan: StudyPlan, answers: Sequence[Answer]) -> dict[str, Progress]:
     for name in plan.appraisers:
         _, found[name] = next_for(plan, answers, name)
     return found
+
+
+def may_see(
+    plan: StudyPlan, answers: Sequence[Answer], user: str | None, roles: Collection[Role]
+) -> bool:
+    """Whether the evaluation helps nobody who has still to judge: when all are through, and before
+    that for somebody of quality who is no appraiser."""
+    if all(each.done for each in progress(plan, answers).values()):
+        return True
+    return user is not None and not is_appraiser(plan, user) and Role.QUALITY in roles
 
 
 def references(
@@ -257,6 +273,30 @@ def evaluated(
     )
 
 
+def values_of(plan: StudyPlan, answers: Sequence[Answer]) -> dict[str, dict[str, list[float]]]:
+    """What the appraisers measured, in mm, by item and appraiser in the order of the trials."""
+    names = {name.casefold(): name for name in plan.appraisers}
+    return crossed(
+        MeasuredValue(part=item, appraiser=names[person], trial=trial, value=answer.value_mm)
+        for (person, item, trial), answer in latest(answers).items()
+        if person in names and trial >= 1 and answer.value_mm is not None
+    )
+
+
+def gauge(plan: StudyPlan) -> GaugeStudy | Type1:
+    """What measured values say: of one part with a reference value a study of type 1, of several
+    the share of the measuring in their spread. Raises `ValueError` where they are no study."""
+    values = crossed(plan.values)
+    if plan.reference_value is None:
+        return anova(values, plan.tolerance)
+    if len(values) > 1:
+        raise ValueError("a study of type 1 is of one part: leave out the reference value")
+    if plan.tolerance is None:
+        raise ValueError("a study of type 1 needs the tolerance")
+    measured = [each.value for each in plan.values]
+    return type_1(measured, plan.reference_value, plan.tolerance)
+
+
 class Studies:
     """Studies and their parts as the store has them."""
 
@@ -287,6 +327,7 @@ class Studies:
                 trial=row.trial,
                 judged=HEARD[row.word],
                 looked_ns=row.looked_ns,
+                value_mm=row.value_mm,
             )
             for row in looks(self._reader, purpose=LookPurpose.STUDY, study=study)
             if places.get(row.item) == (row.run, row.point)
@@ -316,6 +357,8 @@ class Studies:
                 said.setdefault((word.run, word.point), []).append(word)
         found = []
         for run in runs:
+            if len(found) >= MOST_CANDIDATES:
+                break
             for row in self._reader.points(run=run.run):
                 if row.evidence is None or row.verdict is Verdict.NOT_INSPECTED:
                     continue
@@ -362,6 +405,7 @@ def planned(
     seed: int,
     system: bool,
     reference_by: str,
+    with_values: bool = False,
 ) -> StudyPlan:
     """The plan of a study of these parts, which are numbered as they come."""
     width = len(str(len(candidates)))
@@ -384,6 +428,7 @@ def planned(
         seed=seed,
         system=system,
         reference_by=reference_by,
+        with_values=with_values,
     )
 
 
@@ -398,7 +443,7 @@ def answers_csv(
     items = {item.item: item for item in plan.items}
     rows: list[Sequence[object]] = [
         ("study", "item", "part", "run", "point", "borderline", "reference", "appraiser", "trial",
-         "judged", "looked_ns")
+         "judged", "looked_ns", "value_mm")
     ]  # fmt: skip
 
     def row(item: StudyItem, run: str, *rest: object) -> Sequence[object]:
@@ -417,10 +462,12 @@ def answers_csv(
     for answer in sorted(latest(answers).values(), key=lambda answer: answer.number):
         if answer.item in items:
             item = items[answer.item]
-            what = (answer.person, answer.trial, answer.judged, answer.looked_ns)
+            value = _shown(answer.value_mm)
+            what = (answer.person, answer.trial, answer.judged, answer.looked_ns, value)
             rows.append(row(item, item.run, *what))
     rows += [
-        row(items[each.item], each.run, SYSTEM, each.trial, each.judged, "") for each in captured
+        row(items[each.item], each.run, SYSTEM, each.trial, each.judged, "", "")
+        for each in captured
     ]
     return written(rows)
 

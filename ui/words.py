@@ -580,6 +580,13 @@ TEXTS: dict[str, tuple[str, str]] = {
             " Station. Dasselbe Bild noch einmal zu beurteilen ist kein Durchgang."
         ),
     ),
+    "agree.plan.measure": ("Each part is measured too", "Jedes Teil wird auch gemessen"),
+    "agree.plan.measure.help": (
+        "Beside the word the appraiser types what a probe says, in mm; the part is named to him.",
+        "Neben dem Wort gibt der Prüfer ein, was eine Sonde sagt, in mm; er erfährt das Teil.",
+    ),
+    "agree.measured": ("Measured, mm", "Gemessen, mm"),
+    "agree.measured.not_yet": ("Not evaluated yet: {fault}.", "Noch nicht ausgewertet: {fault}."),
     "agree.plan.decided": (
         "Reference from decisions where there are any",
         "Referenz aus Entscheidungen, wo es welche gibt",

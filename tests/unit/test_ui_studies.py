@@ -14,10 +14,11 @@ from test_station_people import Floor, floor
 
 from inspection import messages as m
 from inspection.agreement import Judged
+from inspection.gauge_study import GaugeStudy, Type1
 from inspection.ledger import Balance
 from inspection.messages import Action, Reason, Role, Verdict
 from inspection.store.reader import PointRow, RunRow, TermsRow, WordRow
-from inspection.study_plan import SYSTEM, Candidate, StudyItem, StudyPlan, encode
+from inspection.study_plan import SYSTEM, Candidate, StudyItem, StudyPlan, encode, read_values
 from ui.studies import (
     Answer,
     Progress,
@@ -27,10 +28,13 @@ from ui.studies import (
     decided_word,
     evaluated,
     figures_csv,
+    gauge,
+    may_see,
     next_for,
     planned,
     progress,
     references,
+    values_of,
     written,
 )
 
@@ -83,6 +87,17 @@ def test_whoever_is_no_appraiser_is_asked_nothing_and_no_appraiser_is_of_the_pan
     assert (asked[0].item, asked[1], so_far.asked) == ("3", 0, 1)
 
 
+def test_nobody_who_has_still_to_judge_sees_what_others_said() -> None:
+    quality, operator = frozenset({Role.QUALITY}), frozenset({Role.OPERATOR})
+    begun = all_of("anna", "gdggdg")
+    assert not may_see(PLAN, begun, "anna", quality)  # she is through, but otto is not
+    assert not may_see(PLAN, begun, "otto", quality)
+    assert not may_see(PLAN, begun, "max", operator)
+    assert not may_see(PLAN, begun, None, frozenset())
+    assert may_see(PLAN, begun, "zoe", quality)
+    assert may_see(PLAN, begun + all_of("otto", "gdggdg", 50), None, frozenset())
+
+
 def test_the_panel_gives_the_reference_and_an_appraiser_cannot() -> None:
     assert references(PLAN, [])[1] == ("3",)
     assert references(PLAN, [answer(1, "anna", "3", 0)])[1] == ("3",)
@@ -120,6 +135,35 @@ def test_items_without_a_reference_are_left_out_and_named() -> None:
 
 def test_the_words_of_somebody_else_are_not_in_the_study() -> None:
     assert evaluated(PLAN, all_of("mallory", "dddddd")).study.given == 0
+
+
+def test_values_measured_beside_the_words_are_a_study_of_their_own() -> None:
+    said = [
+        Answer(number, person, item, trial, GOOD, 0, float(number))
+        for number, (person, item, trial) in enumerate(
+            (person, item, trial)
+            for person in ("anna", "Otto", "mallory")
+            for item in ("1", "2")
+            for trial in (1, 2)
+        )
+    ]
+    assert values_of(PLAN, [*said, answer(50, "anna", "3", 1)]) == {
+        "1": {"anna": [0.0, 1.0], "otto": [4.0, 5.0]},
+        "2": {"anna": [2.0, 3.0], "otto": [6.0, 7.0]},
+    }
+
+
+def test_one_part_with_a_reference_value_is_of_type_1_and_several_are_a_gauge_study() -> None:
+    several = read_values(
+        b"part,appraiser,trial,value\nA,x,1,4.0\nA,x,2,4.1\nB,x,1,5.0\nB,x,2,5.1\n"
+    )
+    assert isinstance(gauge(StudyPlan(values=several)), GaugeStudy)
+    one = StudyPlan(values=several[:2], reference_value=4.0, tolerance=1.0)
+    assert isinstance(gauge(one), Type1)
+    with pytest.raises(ValueError, match="one part"):
+        gauge(StudyPlan(values=several, reference_value=4.0, tolerance=1.0))
+    with pytest.raises(ValueError, match="needs the tolerance"):
+        gauge(StudyPlan(values=several[:2], reference_value=4.0))
 
 
 # ------------------------------------------------------------------------- the machine's captures

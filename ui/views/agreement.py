@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 import streamlit as st
+from msgspec import UNSET
 
 from inspection import messages as m
 from inspection.agreement import (
@@ -30,7 +31,7 @@ from inspection.agreement import (
     Rated,
 )
 from inspection.errors import DataError, StoreError
-from inspection.gauge_study import GaugeStudy, Type1, anova, type_1
+from inspection.gauge_study import GaugeStudy, Type1, anova
 from inspection.messages import Fault, Role
 from inspection.study_plan import (
     BORDERLINE_LEAST,
@@ -39,7 +40,6 @@ from inspection.study_plan import (
     StudyItem,
     StudyPlan,
     choose,
-    crossed,
     encode,
     read_values,
 )
@@ -56,10 +56,13 @@ from ui.studies import (
     answers_csv,
     evaluated,
     figures_csv,
+    gauge,
     is_appraiser,
+    may_see,
     next_for,
     planned,
     progress,
+    values_of,
 )
 from ui.views.shared import Shared, begin, counter, forget, person, show
 from ui.words import say
@@ -254,6 +257,9 @@ def _plan_words(shared: Shared, session: Session) -> None:
             st.checkbox(
                 say("agree.plan.system"), key="plan-system", help=say("agree.plan.system.help")
             )
+            st.checkbox(
+                say("agree.plan.measure"), key="plan-measure", help=say("agree.plan.measure.help")
+            )
         st.form_submit_button(say("agree.plan.choose"), on_click=_choose, args=(shared,))
 
 
@@ -278,6 +284,7 @@ def _choose(shared: Shared) -> None:
             seed=int(state["plan-seed"]),
             system=bool(state["plan-system"]),
             reference_by=state["plan-by"].strip(),
+            with_values=bool(state["plan-measure"]),
         )
         encode(draft)
         captured = shared.studies.captures(draft) if draft.system else []
@@ -525,8 +532,14 @@ def _question(
         count = say("agree.so_far", given=so_far.given, asked=so_far.asked)
         # The number in an attribute lets a test, and whoever looks closely, see a new question.
         show(tag("div", ask, class_="ask", data_turn=str(desk.turn)))
+        if plan.with_values:
+            place = f"{item.part} {item.point} · {place}"
         show(div("line", span("", place), span("so-far", count)))
         st.progress(so_far.given / so_far.asked)
+        if plan.with_values and trial:
+            st.number_input(
+                say("agree.measured"), 0.0, 1000.0, None, format="%.3f", key=f"value-{desk.turn}"
+            )
         with st.container(key="answers", horizontal=True, gap="small"):
             for judged, key in KEYS.items():
                 st.button(
@@ -539,7 +552,8 @@ def _question(
                     args=(shared, desk.turn, judged),
                 )
         _again_button(desk)
-        show(div("hint", say("agree.blind")))
+        if not plan.with_values:
+            show(div("hint", say("agree.blind")))
 
 
 def _again_button(desk: Desk) -> None:
@@ -572,7 +586,8 @@ def _answer(shared: Shared, turn: int, judged: Judged) -> None:
         desk.told = ("warning", say("why.no_login"))
         return
     study, item, trial = desk.asked
-    place = (study, item.item, trial, judged, desk.turn)
+    value = st.session_state.get(f"value-{turn}")
+    place = (study, item.item, trial, judged, value, desk.turn)
     request = desk.requests.setdefault(place, new_request())
     try:
         speaks.look(
@@ -582,8 +597,9 @@ def _answer(shared: Shared, turn: int, judged: Judged) -> None:
                 purpose=m.LookPurpose.STUDY,
                 run=item.run,
                 point=item.point,
-                method=m.LookMethod.VISUAL,
+                method=m.LookMethod.VISUAL if value is None else m.LookMethod.ULTRASONIC,
                 word=WORDS[judged],
+                value_mm=UNSET if value is None else value,
                 study=study,
                 item=item.item,
                 trial=trial,
@@ -615,18 +631,11 @@ WORDS = {
 # ------------------------------------------------------------------------------------- evaluation
 
 
-def may_see(plan: StudyPlan, answers: Sequence[Answer], session: Session | None) -> bool:
-    """Whether the evaluation is no help to somebody who has still to judge."""
-    if all(each.done for each in progress(plan, answers).values()):
-        return True
-    if session is None or is_appraiser(plan, session.user):
-        return False
-    return Role.QUALITY in session.roles
-
-
 def _evaluation(shared: Shared, listed: Listed, plan: StudyPlan, answers: Sequence[Answer]) -> None:
     show(div("hint", _so_far(plan, answers)))
-    if not may_see(plan, answers, person()):
+    session = person()
+    user = None if session is None else session.user
+    if not may_see(plan, answers, user, frozenset() if session is None else session.roles):
         show(div("warning", say("agree.hidden")))
         return
     try:
@@ -643,6 +652,8 @@ def _evaluation(shared: Shared, listed: Listed, plan: StudyPlan, answers: Sequen
         show(div("section", tag("h2", say("agree.appraisers"))), _appraisers(found))
         show(div("section", tag("h2", say("agree.kappas"))), _kappas(found))
         _disagreements(shared, plan, found, captured)
+    if plan.with_values:
+        _measured(plan, answers)
     with st.container(key="exports", horizontal=True):
         st.download_button(
             say("agree.export.answers"),
@@ -926,20 +937,6 @@ def _small(shared: Shared, evidence: str, name: str, more: Html) -> Html:
 # -------------------------------------------------------------------------------- measured values
 
 
-def gauge(plan: StudyPlan) -> GaugeStudy | Type1:
-    """What measured values say: of one part with a reference value a study of type 1, of several
-    the share of the measuring in their spread. Raises `ValueError` where they are no study."""
-    values = crossed(plan.values)
-    if plan.reference_value is None:
-        return anova(values, plan.tolerance)
-    if len(values) > 1:
-        raise ValueError("a study of type 1 is of one part: leave out the reference value")
-    if plan.tolerance is None:
-        raise ValueError("a study of type 1 needs the tolerance")
-    measured = [each.value for each in plan.values]
-    return type_1(measured, plan.reference_value, plan.tolerance)
-
-
 def _gauge_page(plan: StudyPlan) -> None:
     try:
         found = gauge(plan)
@@ -950,6 +947,17 @@ def _gauge_page(plan: StudyPlan) -> None:
         show(*_type_1(plan, found))
     else:
         show(*_gauge(plan, found))
+
+
+def _measured(plan: StudyPlan, answers: Sequence[Answer]) -> None:
+    """What the appraisers measured beside their words."""
+    try:
+        found = anova(values_of(plan, answers))
+    except ValueError as error:
+        show(div("section", tag("h2", say("agree.gauge"))))
+        show(div("hint", say("agree.measured.not_yet", fault=error)))
+        return
+    show(*_gauge(plan, found))
 
 
 def _type_1(plan: StudyPlan, found: Type1) -> Iterable[Html]:
