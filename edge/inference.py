@@ -7,10 +7,13 @@ the engine end the run. What comes in later than that counts for nothing.
 
 from __future__ import annotations
 
+import math
+import os
+import select
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from inspection.errors import ModelHung
 from inspection.imaging import Frame
@@ -27,12 +30,18 @@ class Inference:
     """Runs models, one inference at a time, on a thread that dies with the process.
 
     ``stuck`` is true once an engine did not even end when told to: its thread is lost, nothing can
-    be judged any more, and the process should end.
+    be judged any more, and the process should end. ``bell`` is a descriptor: while it is readable,
+    whoever waits for an inference does something else.
     """
 
-    def __init__(self, *, grace_s: float = GRACE_S) -> None:
+    def __init__(self, *, grace_s: float = GRACE_S, bell: int | None = None) -> None:
         self.stuck = False
         self._grace_s = grace_s
+        self._done_bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        for descriptor in (self._done_bell, bell):
+            if descriptor is not None:
+                self._poll.register(descriptor, select.POLLIN)
         self._thread: threading.Thread | None = None
         self._work: SimpleQueue[tuple[Model, Frame] | None] = SimpleQueue()
         self._done: SimpleQueue[Outputs | Exception] = SimpleQueue()
@@ -40,8 +49,9 @@ class Inference:
     def outputs(
         self, model: Model, crops: Frame, limit_s: float, meanwhile: Callable[[], None]
     ) -> Outputs:
-        """As `Model.outputs`. ``meanwhile`` is called now and then where it takes long; raises
-        `ModelHung` where it takes longer than ``limit_s``, and whatever the model raises."""
+        """As `Model.outputs`. ``meanwhile`` is called when the bell rings, and now and then where
+        it takes long; raises `ModelHung` where it takes longer than ``limit_s``, and whatever the
+        model raises."""
         if self.stuck:
             raise ModelHung("an inference before this one never ended", ended=False)
         if self._thread is None:
@@ -53,10 +63,9 @@ class Inference:
             left = until - time.monotonic()
             if left <= 0:
                 break
-            try:
-                return _result(self._done.get(timeout=min(PAUSE_S, left)))
-            except Empty:
-                meanwhile()
+            if self._is_done(min(PAUSE_S, left)):
+                return _result(self._done.get())
+            meanwhile()
         ended = self._end(model, meanwhile)
         name = f"{model.package.manifest.name} {model.package.manifest.version}"
         if not ended:
@@ -68,6 +77,8 @@ class Inference:
     def close(self) -> None:
         """Let the thread end, once it is out of the engine."""
         self._work.put(None)
+        if self._thread is None:
+            os.close(self._done_bell)
 
     def _end(self, model: Model, meanwhile: Callable[[], None]) -> bool:
         """Tell the engine to end the run; whether it did."""
@@ -75,12 +86,18 @@ class Inference:
         while time.monotonic() < until:
             # Again and again: told before the run has begun, the engine does not remember.
             model.stop()
-            try:
-                self._done.get(timeout=PAUSE_S / 2)
-            except Empty:
-                meanwhile()
-            else:
-                return True  # whatever it is, it is too late
+            if self._is_done(PAUSE_S / 2):
+                self._done.get()  # whatever it is, it is too late
+                return True
+            meanwhile()
+        return False
+
+    def _is_done(self, wait_s: float) -> bool:
+        """Whether there is an answer, after waiting so long or until the bell rings."""
+        for descriptor, _ in self._poll.poll(math.ceil(wait_s * 1000)):
+            if descriptor == self._done_bell:
+                os.eventfd_read(self._done_bell)
+                return True
         return False
 
     def _work_on(self) -> None:
@@ -90,6 +107,8 @@ class Inference:
                 self._done.put(model.outputs(crops))
             except Exception as error:  # noqa: BLE001  for the thread that waits, whatever it is
                 self._done.put(error)
+            os.eventfd_write(self._done_bell, 1)
+        os.close(self._done_bell)
 
 
 def _result(said: Outputs | Exception) -> Outputs:

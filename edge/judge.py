@@ -93,10 +93,11 @@ class Look:
 class Judge:
     """Judges the points of an order in a picture of its view.
 
-    ``between`` is called between two inferences, and while one takes long, so that a worker with
-    much to do still shows that it is alive. An inference that takes longer than ``hang_s`` is
-    ended; once `stuck`, nothing can be judged any more. ``drawing`` says which points that are OK
-    have their picture kept, too; none without it.
+    ``between`` is called between two inferences, and during one when the descriptor ``bell`` is
+    readable and where it takes long, so that a worker with much to do still shows that it is alive
+    and sends what it has. An inference that takes longer than ``hang_s`` is ended; once `stuck`,
+    nothing can be judged any more. ``drawing`` says which points that are OK have their picture
+    kept, too; none without it.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Judge:
         shadow: Shadow | None = None,
         drawing: Drawing | None = None,
         laps: Laps | None = None,
+        bell: int | None = None,
     ) -> None:
         self._laps = laps or Laps()
         self._models = models
@@ -119,7 +121,7 @@ class Judge:
         self._between = between
         self._hang_s = hang_s
         self._shadow = shadow
-        self._inference = Inference()
+        self._inference = Inference(bell=bell)
         self._until_s = 0.0
 
     @property
@@ -243,7 +245,9 @@ class Judge:
         for look in looks:
             for entry in look.said:
                 said.setdefault(entry.point, entry)
-            for batch in look.batches:
+            for number, batch in enumerate(look.batches):
+                if number:
+                    self._between()
                 for entry in self._one_batch(order, batch):
                     said.setdefault(entry.point, entry)
         last: dict[int, str | None] = {}
@@ -284,7 +288,6 @@ class Judge:
         if self._shadow is not None:
             name = batch.tasks[0].model
             self._shadow.offer(order, name, model.package, batch.tasks, batch.image, crops, entries)
-        self._between()
 
     def _entries(
         self, order: Order, batch: Batch, crops: Frame, said: Outputs

@@ -218,6 +218,7 @@ class Worker:
             hang_s=config.file.hang_ms / 1000,
             shadow=self._shadow,
             laps=self._laps,
+            bell=self._outbox_thread.fileno(),
         )
         self._link = Link(self._edge, self._cameras, self._models, self._outbox, self._in_hand)
         self._queue: deque[tuple[Order, int]] = deque()

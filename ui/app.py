@@ -41,6 +41,7 @@ def shared(path: str) -> Shared:
         title=config.file.title,
         station=None if config.file.station is None else config.file.station.people,
         keys=config.keys,
+        calendar=config.calendar,
     )
 
 

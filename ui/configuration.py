@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from inspection.config import Endpoint, read_config, resolve
 from inspection.errors import ConfigurationError, PackageError, Problem
@@ -15,6 +15,7 @@ from inspection.messages import Severity
 from inspection.package import POLICY, read_manifest
 from inspection.policy import Policy, read_policy
 from inspection.registry import pointer_of, versions
+from inspection.shifts import Calendar, ShiftsFile
 
 ADDRESS = "127.0.0.1"
 """The only address the pages are served on: whoever only looks is asked nothing."""
@@ -41,6 +42,8 @@ class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Folders of model packages, for the names of their classes; without, scores have numbers."""
     station: StationLink | None = None
     """Where to log in and to decide; without, the pages only show."""
+    shifts: ShiftsFile = field(default_factory=ShiftsFile)
+    """When shifts begin, for figures by shift."""
     keys: ClientKeysFile | None = None
     """The pages' own key and the station's, where the station has keys."""
 
@@ -65,6 +68,7 @@ class UiConfig(Struct, frozen=True, kw_only=True):
     evidence: str
     models: Mapping[str, Known]
     """By the hash of the model package."""
+    calendar: Calendar
     keys: ClientKeys | None = None
 
     @property
@@ -97,9 +101,15 @@ def read_ui(path: Path) -> UiConfig:
         except PackageError as error:
             field = f"models[{number}]"
             raise ConfigurationError(Problem(str(path), None, field, str(error))) from None
+    try:
+        calendar = Calendar(file.shifts)
+    except ConfigurationError as error:
+        raise ConfigurationError(Problem(str(path), None, "shifts", str(error))) from None
     endpoints = {} if file.station is None else {"station.people": file.station.people}
     keys = client_keys(path, file.keys, endpoints)
-    return UiConfig(file=file, store=store, evidence=evidence, models=models, keys=keys)
+    return UiConfig(
+        file=file, store=store, evidence=evidence, models=models, calendar=calendar, keys=keys
+    )
 
 
 def _known(folder: Path) -> tuple[str, Known]:

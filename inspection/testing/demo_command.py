@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,10 +29,11 @@ import msgspec
 
 from inspection.errors import ConfigurationError, InspectionError, PackageError, StoreError
 from inspection.ledger import Balance
-from inspection.messages import RunVerdict
+from inspection.messages import Role, RunVerdict
 from inspection.package import Package, bundled_package, open_package
 from inspection.rendering import body
 from inspection.rendering.pool import Pool
+from inspection.station.people import PersonEntry, hashed, write_people
 from inspection.testing.demo_cameras import DemoCameras, demo_cameras
 from inspection.testing.demo_pool import cache_folder, kept_pool
 from inspection.testing.demo_summary import collect, count, tell
@@ -42,6 +44,8 @@ from inspection.version import code_version
 PLAN = "body-side"
 MODEL = "spot-weld"
 """The names by which the plan of the body side and its model are known."""
+VISITORS = ("anna", "ben")
+"""Quality engineers of the demonstration: two, because some words need a second person."""
 MOST_PARTS = 9999
 UI_ADDRESS = "127.0.0.1"
 PORTS = (1024, 65_535)
@@ -196,8 +200,21 @@ def _demonstrate(
             ui_port=arguments.port,
             title="Demonstration: body side",
             edge_evidence={},
+            people=not arguments.headless,
         )
         cameras.watch(line)
+        if not arguments.headless:
+            password = secrets.token_hex(6)
+            hidden = hashed(password)
+            write_people(
+                line.folder / "people.toml",
+                [PersonEntry(name=n, roles=(Role.QUALITY,), password=hidden) for n in VISITORS],
+            )
+            print(
+                f"To decide on what the line finds, log in as {' or '.join(VISITORS)}, password"
+                f" {password}.",
+                flush=True,
+            )
         try:
             return _run_line(
                 arguments, line, cameras, pool, planned, package, show, stops, started, drawn_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,8 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from inspection import messages as m
 from inspection.rendering import body
+from inspection.store import Reader
 from inspection.testing.packages import build_package
+from ui.actions import Counter, new_request
+from ui.configuration import read_ui
 
 VIEWS = 2
 POINTS = sum(len(points) for points in list(body.points().values())[:VIEWS])
@@ -164,6 +169,32 @@ def running(session: int) -> list[str]:
     return found
 
 
+def a_visitor_decides(said: str, line: Path) -> m.Decided:
+    """Log in with what the demonstration has printed, and confirm one of the model's doubts."""
+    printed = re.search(r"log in as (\w+) or (\w+), password (\w+)", said)
+    assert printed, said
+    station = read_ui(line / "ui.toml").file.station
+    assert station is not None
+    counter = Counter(station.people, None)
+    session = counter.login(printed[1], printed[3])
+    reader = Reader(line / "station" / "station.db")
+    run = reader.runs()[0]
+    point = reader.points(run=run.run)[0]
+    assert run.verdict_seq is not None
+    word = m.Decide(
+        token=session.token,
+        request_id=new_request(),
+        run=run.run,
+        point=point.point,
+        expected_seq=run.verdict_seq,
+        expected_record=point.record,
+        action=m.Action.CONFIRM,
+    )
+    decided = counter.decide(word)
+    counter.close()
+    return decided
+
+
 def test_the_pages_stay_with_the_rendered_pictures_until_ctrl_c(
     tmp_path: Path, command: Command, environment: dict[str, str]
 ) -> None:
@@ -182,6 +213,7 @@ def test_the_pages_stay_with_the_rendered_pictures_until_ctrl_c(
         while not [path for path in pictures.rglob("*") if path.is_file()]:
             assert time.monotonic() < until, "no picture of a point that is not OK has come"
             time.sleep(0.1)
+        assert a_visitor_decides(said, tmp_path / "kept" / "line").run_verdict
         code, rest = ctrl_c(process)
         assert code == 0, rest
         assert "Traceback" not in rest

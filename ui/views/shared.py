@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from inspection.keys import ClientKeys
+from inspection.shifts import Calendar
 from ui import words
 from ui.actions import Counter, Session
 from ui.configuration import Known
@@ -36,6 +37,7 @@ class Shared:
     station: str | None
     """Where people log in; None where the pages only show."""
     keys: ClientKeys | None
+    calendar: Calendar
 
 
 def begin() -> None:
