@@ -93,6 +93,15 @@ def trials_needed(rate_claimed: float, errors: int = 0, confidence: float = CONF
     return high
 
 
+def f_tail(f: float, numerator: int, denominator: int) -> float:
+    """P(F >= f) for F with so many degrees of freedom; with 1 above, that of t squared."""
+    if f <= 0:
+        return 1.0
+    return _incomplete_beta(
+        denominator / 2, numerator / 2, denominator / (denominator + numerator * f)
+    )
+
+
 def _check(errors: int, trials: int, confidence: float) -> None:
     if not 0 <= errors <= trials:
         raise ValueError(f"{errors} errors of {trials} trials cannot be")

@@ -16,7 +16,8 @@ from ui import words
 from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
-from ui.views import line, login, parts, review
+from ui.studies import Studies
+from ui.views import agreement, line, login, parts, review
 from ui.views.shared import Plans, Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
@@ -35,6 +36,7 @@ def shared(path: str) -> Shared:
         line=Line(reader, clock),
         waiting=Waiting(reader, clock),
         pictures=Pictures(EvidenceStore(config.evidence)),
+        studies=Studies(reader, config.models),
         models=config.models,
         classes=config.classes,
         title=config.file.title,
@@ -80,6 +82,9 @@ def main() -> None:
     def parts_page() -> None:
         parts.page(opened)
 
+    def agreement_page() -> None:
+        agreement.page(opened)
+
     begin()
     st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
@@ -90,6 +95,7 @@ def main() -> None:
         st.Page(line_page, title=say("page.line"), url_path="line", default=True),
         st.Page(review_page, title=say("page.review"), url_path="review"),
         st.Page(parts_page, title=say("page.parts"), url_path="parts"),
+        st.Page(agreement_page, title=say("page.agreement"), url_path="agreement"),
     ]
     st.navigation(pages, position="top").run()
 

@@ -564,6 +564,468 @@ TEXTS: dict[str, tuple[str, str]] = {
         "This point on the {count} bodies before, the newest first",
         "Dieser Punkt an den {count} Karosserien davor, die neueste zuerst",
     ),
+    # ------------------------------------------------------------------------------ agreement
+    "page.agreement": ("Agreement", "Übereinstimmung"),
+    "agree.what": (
+        (
+            "How well people and the machine agree with each other and with the truth: studies"
+            " after AIAG MSA (4th edition). They are about what can be seen; a picture shows no"
+            " nugget."
+        ),
+        (
+            "Wie gut Menschen und Maschine miteinander und mit der Wahrheit übereinstimmen:"
+            " Studien nach AIAG MSA (4. Auflage). Es geht um Sichtbares; ein Bild zeigt keine"
+            " Linse."
+        ),
+    ),
+    "agree.none": ("No study has been planned yet.", "Noch ist keine Studie geplant."),
+    "agree.unreadable": (
+        "The studies cannot be read: {fault}.",
+        "Die Studien können nicht gelesen werden: {fault}.",
+    ),
+    "agree.broken": (
+        "Study {study} cannot be evaluated: {fault}",
+        "Studie {study} kann nicht ausgewertet werden: {fault}",
+    ),
+    "agree.gone": (
+        "There is no study {study} in this store.",
+        "In diesem Speicher gibt es keine Studie {study}.",
+    ),
+    "agree.studies": ("Studies", "Studien"),
+    "agree.open": ("Open", "Öffnen"),
+    "agree.back": ("All studies", "Alle Studien"),
+    "agree.kind.attribute": ("good or defect", "gut oder fehlerhaft"),
+    "agree.kind.variables": ("measured values", "Messwerte"),
+    "agree.by": ("planned by {person}, {when}", "geplant von {person}, {when}"),
+    "agree.size": (
+        "{items} parts, {borderline} of them borderline, {trials} trials",
+        "{items} Teile, davon {borderline} grenzwertig, {trials} Durchgänge",
+    ),
+    "agree.size.values": ("{values} values", "{values} Werte"),
+    "agree.progress": ("{name} {given} of {asked}", "{name} {given} von {asked}"),
+    "agree.seed": ("order drawn from seed {seed}", "Reihenfolge aus Startzahl {seed}"),
+    "agree.tab.appraise": ("Judge", "Beurteilen"),
+    "agree.tab.panel": ("Reference", "Referenz"),
+    "agree.tab.evaluate": ("Evaluate", "Auswerten"),
+    "agree.plan": ("Plan a study", "Studie planen"),
+    "agree.plan.words": ("Parts that are judged", "Teile, die beurteilt werden"),
+    "agree.plan.values": ("Values that were measured (CSV)", "Werte, die gemessen wurden (CSV)"),
+    "agree.plan.role": (
+        "Planning a study needs the role quality.",
+        "Eine Studie plant, wer die Rolle quality hat.",
+    ),
+    "agree.plan.id": ("Study id", "Kennung der Studie"),
+    "agree.plan.title": ("Title", "Titel"),
+    "agree.plan.items": ("Parts", "Teile"),
+    "agree.plan.items.help": (
+        (
+            "The handbook's example has 50. Fewer show less: the evaluation says how many would"
+            " be needed."
+        ),
+        (
+            "Das Beispiel des Handbuchs hat 50. Weniger zeigen weniger: die Auswertung sagt,"
+            " wie viele nötig wären."
+        ),
+    ),
+    "agree.plan.borderline": ("Borderline, %", "Grenzwertig, %"),
+    "agree.plan.borderline.help": (
+        "Parts whose scores are near a threshold, or that the machine sent to a person.",
+        (
+            "Teile, deren Werte nahe an einer Schwelle liegen oder die die Maschine einem"
+            " Menschen vorlegte."
+        ),
+    ),
+    "agree.plan.appraisers": ("Appraisers (users, with commas)", "Prüfer (Benutzer, mit Komma)"),
+    "agree.plan.trials": ("Trials", "Durchgänge"),
+    "agree.plan.seed": ("Seed", "Startzahl"),
+    "agree.plan.system": ("The machine takes part", "Die Maschine nimmt teil"),
+    "agree.plan.system.help": (
+        (
+            "Its trials are fresh captures: further runs of the same part through the station."
+            " The same picture judged again is no trial."
+        ),
+        (
+            "Ihre Durchgänge sind frische Aufnahmen: weitere Läufe desselben Teils durch die"
+            " Station. Dasselbe Bild noch einmal zu beurteilen ist kein Durchgang."
+        ),
+    ),
+    "agree.plan.measure": ("Each part is measured too", "Jedes Teil wird auch gemessen"),
+    "agree.plan.measure.help": (
+        "Beside the word the appraiser types what a probe says, in mm; the part is named to him.",
+        "Neben dem Wort gibt der Prüfer ein, was eine Sonde sagt, in mm; er erfährt das Teil.",
+    ),
+    "agree.measured": ("Measured, mm", "Gemessen, mm"),
+    "agree.measured.not_yet": ("Not evaluated yet: {fault}.", "Noch nicht ausgewertet: {fault}."),
+    "agree.plan.decided": (
+        "Reference from decisions where there are any",
+        "Referenz aus Entscheidungen, wo es welche gibt",
+    ),
+    "agree.plan.decided.help": (
+        (
+            "Who decided saw what the machine said. A panel that looks at the parts themselves"
+            " is better."
+        ),
+        (
+            "Wer entschied, sah, was die Maschine sagte. Besser ist ein Gremium, das die Teile"
+            " selbst ansieht."
+        ),
+    ),
+    "agree.plan.reference_by": ("Who gives the reference", "Wer die Referenz gibt"),
+    "agree.plan.choose": ("Choose parts", "Teile auswählen"),
+    "agree.plan.keep": ("Plan this study", "Diese Studie planen"),
+    "agree.plan.drop": ("Choose again", "Neu auswählen"),
+    "agree.plan.chosen": (
+        (
+            "{items} parts chosen: {borderline} borderline ({share}), {good} with reference"
+            " good, {defect} with reference defect, {unknown} that a panel has to judge first."
+        ),
+        (
+            "{items} Teile ausgewählt: {borderline} grenzwertig ({share}), {good} mit Referenz"
+            " gut, {defect} mit Referenz fehlerhaft, {unknown} muss erst ein Gremium"
+            " beurteilen."
+        ),
+    ),
+    "agree.plan.few": (
+        "Only {items} parts with a picture were found in the newest runs.",
+        "In den neuesten Läufen fanden sich nur {items} Teile mit Bild.",
+    ),
+    "agree.plan.not_borderline": (
+        (
+            "The handbook's way wants 30 to 50 % borderline parts; here it is {share}. Easy"
+            " parts flatter everybody."
+        ),
+        (
+            "Üblich sind 30 bis 50 % grenzwertige Teile; hier sind es {share}. Leichte Teile"
+            " schmeicheln allen."
+        ),
+    ),
+    "agree.plan.short": (
+        (
+            "The machine has not enough captures of {count} of {items} parts: it needs {trials}"
+            " of each. Send those parts through the station again before the evaluation."
+        ),
+        (
+            "Die Maschine hat von {count} der {items} Teile zu wenige Aufnahmen: sie braucht"
+            " {trials} von jedem. Diese Teile vor der Auswertung noch einmal durch die Station"
+            " schicken."
+        ),
+    ),
+    "agree.plan.sealed": (
+        (
+            "What is planned is sealed by the station and cannot be changed: parts, appraisers,"
+            " order and reference stand before the first answer."
+        ),
+        (
+            "Was geplant ist, versiegelt die Station und ist nicht zu ändern: Teile, Prüfer,"
+            " Reihenfolge und Referenz stehen vor der ersten Antwort fest."
+        ),
+    ),
+    "agree.plan.kept": ("Study {study} is planned.", "Studie {study} ist geplant."),
+    "agree.plan.wrong": ("Not planned: {fault}", "Nicht geplant: {fault}"),
+    "agree.plan.file": (
+        "CSV with part, appraiser, trial, value",
+        "CSV mit part, appraiser, trial, value",
+    ),
+    "agree.plan.unit": ("Unit", "Einheit"),
+    "agree.plan.tolerance": ("Tolerance (width; 0: none)", "Toleranz (Breite; 0: keine)"),
+    "agree.plan.reference_value": (
+        "Reference value (study of type 1: one part)",
+        "Referenzwert (Studie Typ 1: ein Teil)",
+    ),
+    "agree.ask": ("Good or defect?", "Gut oder fehlerhaft?"),
+    "agree.ask.panel": ("What is it truly?", "Was ist es wirklich?"),
+    "agree.trial": ("trial {trial} of {trials}", "Durchgang {trial} von {trials}"),
+    "agree.so_far": ("{given} of {asked} answered", "{given} von {asked} beantwortet"),
+    "agree.blind": (
+        (
+            "Neither id nor scores nor earlier answers are shown: judge what you see. You can"
+            " stop at any time and go on later where you were."
+        ),
+        (
+            "Weder Kennung noch Werte noch frühere Antworten werden gezeigt: beurteile, was du"
+            " siehst. Du kannst jederzeit aufhören und später dort weitermachen."
+        ),
+    ),
+    "agree.good": ("Good", "Gut"),
+    "agree.defect": ("Defect", "Fehlerhaft"),
+    "agree.cannot_tell": ("Cannot tell", "Nicht zu sagen"),
+    "agree.again": ("Last one again", "Das letzte noch einmal"),
+    "agree.again.help": (
+        "Shows the last picture once more; the new answer counts, and the correction is counted.",
+        (
+            "Zeigt das letzte Bild noch einmal; die neue Antwort zählt, und die Korrektur wird"
+            " gezählt."
+        ),
+    ),
+    "agree.correcting": (
+        "You answer the last one again.",
+        "Du beantwortest das letzte noch einmal.",
+    ),
+    "agree.done": ("You are through: {given} of {asked}.", "Du bist fertig: {given} von {asked}."),
+    "agree.not_yours": (
+        "You are no appraiser of this study: {names}.",
+        "Du bist kein Prüfer dieser Studie: {names}.",
+    ),
+    "agree.not_panel": (
+        "Appraisers do not give the reference: they would judge against their own word.",
+        "Prüfer geben keine Referenz: sie würden gegen ihr eigenes Wort beurteilt.",
+    ),
+    "agree.panel.none": (
+        "Every part has a reference already.",
+        "Jedes Teil hat schon eine Referenz.",
+    ),
+    "agree.log_in": ("Log in (top right) to judge.", "Zum Beurteilen oben rechts anmelden."),
+    "agree.kept": ("Recorded: {word}.", "Aufgezeichnet: {word}."),
+    "agree.picture": ("the part to judge", "das zu beurteilende Teil"),
+    "agree.too_fast": (
+        "That was faster than anybody sees; the answer was not taken.",
+        "Das war schneller, als jemand sieht; die Antwort wurde nicht genommen.",
+    ),
+    "agree.hidden": (
+        (
+            "The evaluation is shown when every appraiser is through, so that nobody judges by"
+            " what others said."
+        ),
+        (
+            "Die Auswertung wird gezeigt, wenn alle Prüfer fertig sind, damit niemand nach dem"
+            " urteilt, was andere sagten."
+        ),
+    ),
+    "agree.partial": (
+        (
+            "Not finished: {given} of {asked} judgements. What follows can change; nothing is"
+            " shown by it yet."
+        ),
+        (
+            "Nicht fertig: {given} von {asked} Urteilen. Was folgt, kann sich ändern; gezeigt"
+            " ist damit noch nichts."
+        ),
+    ),
+    "agree.unknown": (
+        "{count} parts have no reference yet and are left out.",
+        "{count} Teile haben noch keine Referenz und sind ausgelassen.",
+    ),
+    "agree.split": (
+        "Of {count} parts the panel did not say the same, or could not tell: they are left out.",
+        (
+            "Bei {count} Teilen war sich das Gremium nicht einig oder konnte es nicht sagen:"
+            " sie sind ausgelassen."
+        ),
+    ),
+    "agree.corrected": (
+        "{count} answers were given again; they count where nothing was answered in between.",
+        "{count} Antworten wurden wiederholt; sie zählen, wo dazwischen nichts beantwortet war.",
+    ),
+    "agree.short": (
+        (
+            "The machine has too few captures of {count} parts ({trials} are needed): send them"
+            " through the station again. Until then its row is not finished."
+        ),
+        (
+            "Die Maschine hat von {count} Teilen zu wenige Aufnahmen ({trials} sind nötig):"
+            " noch einmal durch die Station schicken. Bis dahin ist ihre Zeile nicht fertig."
+        ),
+    ),
+    "agree.appraisers": (
+        "Appraisers against the handbook's limits",
+        "Prüfer gegen die Grenzen des Handbuchs",
+    ),
+    "agree.col.appraiser": ("Appraiser", "Prüfer"),
+    "agree.col.verdict": ("Verdict", "Urteil"),
+    "agree.col.effectiveness": ("Effectiveness", "Wirksamkeit"),
+    "agree.col.miss": ("Missed", "Übersehen"),
+    "agree.col.false_alarm": ("False alarm", "Falschalarm"),
+    "agree.col.within": ("With oneself", "Mit sich selbst"),
+    "agree.col.reference": ("With the reference", "Mit der Referenz"),
+    "agree.col.cannot_tell": ("Cannot tell", "Nicht zu sagen"),
+    "agree.limits.effectiveness": (
+        "acceptable from {good}, marginal from {poor}",
+        "annehmbar ab {good}, grenzwertig ab {poor}",
+    ),
+    "agree.limits.miss": (
+        "acceptable to {good}, marginal to {poor}",
+        "annehmbar bis {good}, grenzwertig bis {poor}",
+    ),
+    "agree.limits.false_alarm": (
+        "acceptable to {good}, marginal to {poor}",
+        "annehmbar bis {good}, grenzwertig bis {poor}",
+    ),
+    "agree.grade.acceptable": ("acceptable", "annehmbar"),
+    "agree.grade.marginal": ("marginal", "grenzwertig"),
+    "agree.grade.unacceptable": ("unacceptable", "nicht annehmbar"),
+    "agree.of": ("{some} of {all}", "{some} von {all}"),
+    "agree.interval": ("95 %: {lower} to {upper}", "95 %: {lower} bis {upper}"),
+    "agree.shown": ("shown", "gezeigt"),
+    "agree.not_shown": ("not shown with this n", "mit diesem n nicht gezeigt"),
+    "agree.needed.effectiveness": (
+        "{count} parts like these would show it",
+        "{count} solche Teile würden es zeigen",
+    ),
+    "agree.needed.miss": (
+        "{count} defect parts like these would show it",
+        "{count} solche fehlerhaften Teile würden es zeigen",
+    ),
+    "agree.needed.false_alarm": (
+        "{count} good parts like these would show it",
+        "{count} solche guten Teile würden es zeigen",
+    ),
+    "agree.needed.never": (
+        "at this rate no number of parts would show it",
+        "bei dieser Rate würde es keine Zahl von Teilen zeigen",
+    ),
+    "agree.nothing": ("nothing to count", "nichts zu zählen"),
+    "agree.unfinished": ("{count} parts not finished", "{count} Teile nicht fertig"),
+    "agree.says": ("{name} is {grade}: {why}.", "{name} ist {grade}: {why}."),
+    "agree.says.nothing": (
+        "{name} has not yet judged a part in every trial.",
+        "{name} hat noch kein Teil in jedem Durchgang beurteilt.",
+    ),
+    "agree.says.shown": ("it is shown with this n", "mit diesem n ist es gezeigt"),
+    "agree.says.not_shown": (
+        "the figures say so, but it is not shown with this n",
+        "die Werte sagen es, aber mit diesem n ist es nicht gezeigt",
+    ),
+    "agree.says.open": (
+        "so far, because {count} parts are not finished",
+        "bisher, denn {count} Teile sind nicht fertig",
+    ),
+    "agree.kappas": (
+        "Kappa: agreement beyond chance",
+        "Kappa: Übereinstimmung über den Zufall hinaus",
+    ),
+    "agree.kappas.hint": (
+        (
+            "{letters}: A good (above 0.75), B between, C poor (below 0.40). Beneath: 95 %"
+            " bounds, parts as the unit."
+        ),
+        (
+            "{letters}: A gut (über 0,75), B dazwischen, C schlecht (unter 0,40). Darunter: 95"
+            " %-Grenzen, Teile als Einheit."
+        ),
+    ),
+    "agree.kappa.none": ("–", "–"),
+    "agree.reference": ("reference", "Referenz"),
+    "agree.overall": (
+        (
+            "All of them, in every trial (Fleiss): {kappa}. {agreed} parts were called the same"
+            " by all every time, {correct} of them right."
+        ),
+        (
+            "Alle, in jedem Durchgang (Fleiss): {kappa}. {agreed} Teile nannten alle jedes Mal"
+            " gleich, {correct} davon richtig."
+        ),
+    ),
+    "agree.disagreements": (
+        "Parts that were not always called right",
+        "Teile, die nicht immer richtig genannt wurden",
+    ),
+    "agree.disagreements.none": (
+        "Every part was called right every time.",
+        "Jedes Teil wurde jedes Mal richtig genannt.",
+    ),
+    "agree.filter": ("Show", "Zeige"),
+    "agree.filter.all": ("all ({count})", "alle ({count})"),
+    "agree.filter.miss": ("{name}: missed ({count})", "{name}: übersehen ({count})"),
+    "agree.filter.false_alarm": ("{name}: false alarm ({count})", "{name}: Falschalarm ({count})"),
+    "agree.item": ("part {item}", "Teil {item}"),
+    "agree.truth": ("truly {word}", "wirklich {word}"),
+    "agree.borderline": ("borderline", "grenzwertig"),
+    "agree.to_part": ("{part}, {point}: open in Parts", "{part}, {point}: in Teile öffnen"),
+    "agree.export.answers": ("Judgements (CSV)", "Urteile (CSV)"),
+    "agree.export.figures": ("Figures (CSV)", "Werte (CSV)"),
+    "agree.gauge": (
+        "Gauge repeatability and reproducibility",
+        "Wiederhol- und Vergleichspräzision",
+    ),
+    "agree.gauge.says.acceptable": (
+        (
+            "{grr} of the spread is the measuring, with {ndc} distinct categories: the"
+            " measuring system is acceptable."
+        ),
+        (
+            "{grr} der Streuung ist das Messen, bei {ndc} unterscheidbaren Klassen: das"
+            " Messsystem ist annehmbar."
+        ),
+    ),
+    "agree.gauge.says.marginal": (
+        (
+            "{grr} of the spread is the measuring, with {ndc} distinct categories: marginal (10"
+            " to 30 %, or fewer than 5 categories); whether it serves depends on what is"
+            " decided by it."
+        ),
+        (
+            "{grr} der Streuung ist das Messen, bei {ndc} unterscheidbaren Klassen: grenzwertig"
+            " (10 bis 30 % oder weniger als 5 Klassen); ob es genügt, hängt davon ab, was damit"
+            " entschieden wird."
+        ),
+    ),
+    "agree.gauge.says.unacceptable": (
+        (
+            "{grr} of the spread is the measuring, with {ndc} distinct categories: unacceptable"
+            " (above 30 % of the total variation or of the tolerance)."
+        ),
+        (
+            "{grr} der Streuung ist das Messen, bei {ndc} unterscheidbaren Klassen: nicht"
+            " annehmbar (über 30 % der Gesamtstreuung oder der Toleranz)."
+        ),
+    ),
+    "agree.gauge.of_tolerance": (
+        "The measuring takes {share} of the tolerance.",
+        "Das Messen braucht {share} der Toleranz.",
+    ),
+    "agree.gauge.alone": (
+        "A single appraiser: reproducibility between appraisers is not in this study.",
+        "Ein einziger Prüfer: Vergleichspräzision zwischen Prüfern ist nicht in dieser Studie.",
+    ),
+    "agree.gauge.pooled": (
+        "The interaction of parts and appraisers (p = {p}) is counted as repeatability.",
+        "Die Wechselwirkung von Teilen und Prüfern (p = {p}) zählt zur Wiederholpräzision.",
+    ),
+    "agree.gauge.size": (
+        "{parts} parts, {appraisers} appraisers, {trials} trials, analysis of variance",
+        "{parts} Teile, {appraisers} Prüfer, {trials} Durchgänge, Varianzanalyse",
+    ),
+    "agree.gauge.source": ("Source", "Quelle"),
+    "agree.gauge.deviation": ("Standard deviation", "Standardabweichung"),
+    "agree.gauge.share": ("% of total variation", "% der Gesamtstreuung"),
+    "agree.gauge.tolerance": ("% of tolerance (6 s)", "% der Toleranz (6 s)"),
+    "agree.gauge.ev": ("Repeatability (EV)", "Wiederholpräzision (EV)"),
+    "agree.gauge.av": ("Reproducibility (AV)", "Vergleichspräzision (AV)"),
+    "agree.gauge.interaction": ("Interaction (INT)", "Wechselwirkung (INT)"),
+    "agree.gauge.grr": ("Gauge (GRR)", "Messsystem (GRR)"),
+    "agree.gauge.pv": ("Parts (PV)", "Teile (PV)"),
+    "agree.gauge.tv": ("Total (TV)", "Gesamt (TV)"),
+    "agree.table": ("Analysis of variance", "Varianzanalyse"),
+    "agree.table.ss": ("Sum of squares", "Quadratsumme"),
+    "agree.table.df": ("Degrees of freedom", "Freiheitsgrade"),
+    "agree.table.ms": ("Mean square", "Mittleres Quadrat"),
+    "agree.table.appraiser": ("Appraisers", "Prüfer"),
+    "agree.table.part": ("Parts", "Teile"),
+    "agree.table.both": ("Appraisers x parts", "Prüfer x Teile"),
+    "agree.table.equipment": ("Equipment", "Messmittel"),
+    "agree.table.total": ("Total", "Gesamt"),
+    "agree.type1": (
+        "Study of type 1: one reference, {count} measurements",
+        "Studie Typ 1: eine Referenz, {count} Messungen",
+    ),
+    "agree.type1.capable": (
+        "Cg = {cg}, Cgk = {cgk}: capable (both from 1.33).",
+        "Cg = {cg}, Cgk = {cgk}: fähig (beide ab 1,33).",
+    ),
+    "agree.type1.not": (
+        "Cg = {cg}, Cgk = {cgk}: not capable (both from 1.33).",
+        "Cg = {cg}, Cgk = {cgk}: nicht fähig (beide ab 1,33).",
+    ),
+    "agree.type1.numbers": (
+        (
+            "Mean {mean}, standard deviation {deviation}, bias {bias} (p = {p}) against"
+            " {reference} {unit}."
+        ),
+        (
+            "Mittelwert {mean}, Standardabweichung {deviation}, Abweichung {bias} (p = {p})"
+            " gegen {reference} {unit}."
+        ),
+    ),
 }
 """Every text of every page but the reasons and events below: English, German."""
 

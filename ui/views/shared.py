@@ -18,6 +18,7 @@ from ui.configuration import Known
 from ui.markup import Html, join, tag
 from ui.pictures import Pictures
 from ui.queries import Line
+from ui.studies import Studies
 from ui.waiting import Waiting
 from ui.words import say
 
@@ -47,6 +48,7 @@ class Shared:
     line: Line
     waiting: Waiting
     pictures: Pictures
+    studies: Studies
     models: Mapping[str, Known]
     """By the hash of the model package."""
     classes: Mapping[str, tuple[str, ...]]
