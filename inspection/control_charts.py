@@ -16,6 +16,7 @@ Electric handbook (1956); `ALARMS` says how often each fires on a stable process
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def mr_chart(values: Sequence[float], base: int | None = None) -> Chart:
     base = len(values) if base is None else base
     if base < 2 or base > len(values):
         raise ValueError("a chart of moving ranges needs two values at least")
-    ranges = tuple(abs(after - before) for before, after in zip(values, values[1:], strict=False))
+    ranges = tuple(abs(after - before) for before, after in itertools.pairwise(values))
     centre = _mean_range(values[:base])
     count = len(ranges)
     return Chart("MR", ranges, centre, (0.0,) * count, (D4 * centre,) * count, (), base)
@@ -145,7 +146,7 @@ def best_chart(counts: Sequence[int], sizes: Sequence[int], base: int | None = N
 def between(counts: Sequence[int]) -> list[int]:
     """How many subgroups without an event lie between two with one."""
     at = [index for index, count in enumerate(counts) if count]
-    return [after - before - 1 for before, after in zip(at, at[1:], strict=False)]
+    return [after - before - 1 for before, after in itertools.pairwise(at)]
 
 
 def fired(chart: Chart) -> list[Fired]:
@@ -246,7 +247,7 @@ def _base(counts: Sequence[int], sizes: Sequence[int], base: int | None) -> int:
 
 
 def _mean_range(values: Sequence[float]) -> float:
-    ranges = [abs(after - before) for before, after in zip(values, values[1:], strict=False)]
+    ranges = [abs(after - before) for before, after in itertools.pairwise(values)]
     return sum(ranges) / len(ranges)
 
 

@@ -2,13 +2,14 @@
 
     python tests/proofs/chart_alarms.py [--points N] [--seed N] [--json FILE]
 
-A stable process is charted: bodies of 5,000 points with a share of NOK that varies from body to body
-more than the binomial distribution says, and with one that does not; rates; rare events; measured
-values. Limits come from a base of 2,000 subgroups, so that what is measured is the rules and not how
-well limits can be estimated. Each rule may fire as often as `inspection.control_charts.ALARMS` says,
-within four standard errors (the alarms of rules 2 to 4 come in runs: their error is that of blocks);
-the g chart at most as often. A plain p chart of the varying process is shown beside it: why these
-charts are Laney's. The last lines say what limits from only 25 subgroups cost.
+A stable process is charted: bodies of 5,000 points with a share of NOK that varies from body to
+body more than the binomial distribution says, and with one that does not; rates; rare events;
+measured values. Limits come from a base of 2,000 subgroups, so that what is measured is the rules
+and not how well limits can be estimated. Each rule may fire as often as
+`inspection.control_charts.ALARMS` says, within four standard errors (alarms of rules 2 to 4 come in
+runs: their error is that of blocks); the g chart at most as often. A plain p chart of the varying
+process is shown beside it: why these charts are Laney's. The last figure is what limits from only
+25 subgroups cost.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -48,7 +49,7 @@ def test_shares_that_vary_more_have_limits_as_much_wider() -> None:
         (c / n - centre) / math.sqrt(centre * (1 - centre) / n)
         for c, n in zip(counts, sizes, strict=True)
     ]
-    ranges = [abs(b - a) for a, b in zip(units, units[1:], strict=False)]
+    ranges = [abs(b - a) for a, b in itertools.pairwise(units)]
     assert chart.spread == pytest.approx(sum(ranges) / 5 / 1.128)
     assert chart.z == pytest.approx([unit / chart.spread for unit in units])
     width = 3 * math.sqrt(centre * (1 - centre) / 6000) * chart.spread
