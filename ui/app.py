@@ -17,7 +17,7 @@ from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
 from ui.studies import Studies
-from ui.views import agreement, line, login, parts, review
+from ui.views import agreement, analysis, line, login, parts, review
 from ui.views.shared import Plans, Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
@@ -85,6 +85,9 @@ def main() -> None:
     def agreement_page() -> None:
         agreement.page(opened)
 
+    def analysis_page() -> None:
+        analysis.page(opened)
+
     begin()
     st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
@@ -95,6 +98,7 @@ def main() -> None:
         st.Page(line_page, title=say("page.line"), url_path="line", default=True),
         st.Page(review_page, title=say("page.review"), url_path="review"),
         st.Page(parts_page, title=say("page.parts"), url_path="parts"),
+        st.Page(analysis_page, title=say("page.analysis"), url_path="analysis"),
         st.Page(agreement_page, title=say("page.agreement"), url_path="agreement"),
     ]
     st.navigation(pages, position="top").run()

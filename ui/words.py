@@ -80,6 +80,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page.line": ("Line", "Linie"),
     "page.review": ("Review", "Entscheiden"),
     "page.parts": ("Parts", "Teile"),
+    "page.analysis": ("Analysis", "Auswertung"),
     "login": ("Log in", "Anmelden"),
     "login.user": ("User", "Benutzer"),
     "login.password": ("Password", "Passwort"),
@@ -496,6 +497,121 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
     ),
     "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+    # -------------------------------------------------------------------------------- analysis
+    "analysis.nothing": (
+        "No body has had a verdict in this time.",
+        "In dieser Zeit hat keine Karosserie ein Urteil bekommen.",
+    ),
+    "analysis.plan": ("Plan", "Plan"),
+    "analysis.pareto": ("What goes wrong most", "Was am häufigsten schiefgeht"),
+    "analysis.by": ("By", "Nach"),
+    "analysis.by.class": ("Class", "Klasse"),
+    "analysis.by.point": ("Point", "Punkt"),
+    "analysis.by.gun": ("Gun", "Zange"),
+    "analysis.by.view": ("View", "Ansicht"),
+    "analysis.by.edge": ("Camera's edge", "Kamerarechner"),
+    "analysis.by.shift": ("Shift", "Schicht"),
+    "analysis.by.reason": ("Reason", "Grund"),
+    "analysis.of": (
+        "{bad} of {points} points on {bodies} bodies were not OK, as the machine said",
+        "{bad} von {points} Punkten an {bodies} Karosserien waren laut Maschine nicht OK",
+    ),
+    "analysis.none_bad": ("Every point was OK.", "Jeder Punkt war OK."),
+    "analysis.more": ("and {count} more, in the file", "und {count} weitere, in der Datei"),
+    "analysis.so_far": ("share so far", "Anteil bis hier"),
+    "analysis.where": ("{name}: the newest", "{name}: die neuesten"),
+    "analysis.where.none": (
+        "None on the newest 50 bodies.",
+        "Keiner an den neuesten 50 Karosserien.",
+    ),
+    "analysis.control": ("Has it changed", "Hat es sich geändert"),
+    "analysis.series": ("Of what", "Wovon"),
+    "analysis.series.nok": ("NOK", "NOK"),
+    "analysis.series.review": ("REVIEW", "REVIEW"),
+    "analysis.series.missed": ("NOT_INSPECTED", "NOT_INSPECTED"),
+    "analysis.together": ("Together", "Zusammen"),
+    "analysis.too_few": (
+        "{count} subgroups: a chart needs four at least.",
+        "{count} Gruppen: eine Karte braucht mindestens vier.",
+    ),
+    "analysis.about.p": (
+        "Laney's p′ chart: limits of the first {base} subgroups, {spread} times as wide as chance.",
+        "Laneys p′-Karte. Grenzen aus den ersten {base} Gruppen, {spread}-mal so weit wie Zufall.",
+    ),
+    "analysis.about.g": (
+        (
+            "Fewer than {least} in a subgroup: the g chart of subgroups between two that have any."
+            " Limits from the first {base} gaps."
+        ),
+        (
+            "Weniger als {least} je Gruppe: die g-Karte der Gruppen zwischen zweien, die welche"
+            " haben. Grenzen aus den ersten {base} Abständen."
+        ),
+    ),
+    "analysis.stable": ("✓ No rule has fired.", "✓ Keine Regel hat angeschlagen."),
+    "analysis.above": ("above", "über"),
+    "analysis.below": ("below", "unter"),
+    "analysis.rule.1": (
+        "{part} lies {side} the limit (rule 1).",
+        "{part} liegt {side} der Grenze (Regel 1).",
+    ),
+    "analysis.rule.2": (
+        "Two of three from {first} to {part} lie far {side} the centre (rule 2).",
+        "Zwei von drei von {first} bis {part} liegen weit {side} der Mitte (Regel 2).",
+    ),
+    "analysis.rule.3": (
+        "Four of five from {first} to {part} lie {side} the centre (rule 3): it has moved.",
+        "Vier von fünf von {first} bis {part} liegen {side} der Mitte (Regel 3): sie wandert.",
+    ),
+    "analysis.rule.4": (
+        "Eight in a row from {first} to {part} lie {side} the centre (rule 4): it has moved.",
+        "Acht in Folge von {first} bis {part} liegen {side} der Mitte (Regel 4): sie wandert.",
+    ),
+    "analysis.repeated": ("The same point again", "Immer derselbe Punkt"),
+    "analysis.repeated.hint": (
+        "{count} NOK at one point within {within} bodies",
+        "{count} NOK an einem Punkt innerhalb von {within} Karosserien",
+    ),
+    "analysis.repeated.none": (
+        "Not on the newest {count} bodies.",
+        "An den neuesten {count} Karosserien nicht.",
+    ),
+    "analysis.repeated.at": (
+        "{point}: NOK on {count} of the newest bodies",
+        "{point}: NOK an {count} der neuesten Karosserien",
+    ),
+    "analysis.judged": ("What people made of it", "Was Personen daraus machten"),
+    "analysis.judged.none": (
+        "Nobody has decided on anything in this time.",
+        "In dieser Zeit hat niemand etwas entschieden.",
+    ),
+    "analysis.overkill": (
+        "{good} of {all} decided points were good: {share} overkill (95 %: {lower} to {upper}).",
+        "{good} von {all} entschiedenen waren gut: {share} Pseudofehler (95 %: {lower}–{upper}).",
+    ),
+    "analysis.escapes": ("{count} escapes were found.", "{count} Durchschlüpfe wurden gefunden."),
+    "analysis.judged.hint": (
+        "What nobody has looked at is in neither number.",
+        "Was niemand angesehen hat, ist in keiner der Zahlen.",
+    ),
+    "analysis.trend": ("Trend of a point", "Verlauf eines Punkts"),
+    "analysis.trend.point": ("Point", "Punkt"),
+    "analysis.trend.choose": (
+        "Choose a point to see how sure the model was of a defect there, body after body.",
+        "Einen Punkt wählen: wie sicher das Modell dort eines Fehlers war, Teil um Teil.",
+    ),
+    "analysis.trend.few": (
+        "Fewer than four bodies with scores of a model that is known here.",
+        "Weniger als vier Karosserien mit Werten eines Modells, das hier bekannt ist.",
+    ),
+    "analysis.trend.rises": (
+        "▲ It rises over {bodies}: {slope} hundredths a body (p = {p}). Look at the electrode.",
+        "▲ Er steigt über {bodies}: {slope} Hundertstel je Teil (p = {p}). Elektrode ansehen.",
+    ),
+    "analysis.trend.flat": (
+        "No rise over {bodies}: {slope} hundredths a body (p = {p}).",
+        "Kein Anstieg über {bodies}: {slope} Hundertstel je Teil (p = {p}).",
+    ),
     # ----------------------------------------------------------------------------------- parts
     "parts.search": ("Part", "Teil"),
     "parts.example": ("VIN, or how it begins", "FIN oder ihr Anfang"),

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import alignment
 import c_client_shift
+import chart_alarms
 import circuit_boards
 import full_shift
 import fuzz
@@ -36,6 +37,7 @@ PROOFS = (
     rendered_welds,
     promise_holds,
     alignment,
+    chart_alarms,
 )
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 

@@ -1,0 +1,471 @@
+"""Analysis: what goes wrong most, whether it has changed, and what people made of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from inspection.control_charts import (
+    LEAST_EVENTS,
+    Chart,
+    Fired,
+    best_chart,
+    between,
+    fired,
+    g_chart,
+)
+from inspection.errors import StoreError
+from inspection.messages import Verdict
+from inspection.store.reader import RunRow
+from inspection.store.rollups import point_counts, slots
+from ui import analysis, words
+from ui.analysis import ALARM_COUNT, ALARM_WITHIN, Bar, By, Subgroup
+from ui.markup import Html, div, span, tag
+from ui.views.shared import Shared, begin, ready, show
+from ui.words import say
+
+HOUR_NS = 3600 * 10**9
+WINDOWS: dict[str, int | None] = {"8 h": 8, "24 h": 24, "7 d": 168, "30 d": 720, "all": None}
+WINDOW = "24 h"
+MOST_RUNS = 3000
+"""Bodies of one control chart."""
+RECENT_RUNS = 200
+BARS = 20
+TREND_RUNS = 100
+SUBGROUPS = (1, 2, 5, 10, 20)
+SERIES: dict[str, tuple[Verdict, ...]] = {
+    "nok": (Verdict.NOK,),
+    "review": (Verdict.REVIEW,),
+    "missed": (Verdict.NOT_INSPECTED,),
+}
+COLOURS = {"NOK": "#d6453b", "REVIEW": "#d99a1e", "NOT_INSPECTED": "#8b6fd0"}
+LEAST_BASE = 20
+
+
+def page(shared: Shared) -> None:
+    begin()
+    now_ns = time.time_ns()
+    with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
+        show(div("head", tag("h1", say("page.analysis"))))
+        window = st.segmented_control(
+            say("line.window"),
+            list(WINDOWS),
+            default=WINDOW,
+            required=True,
+            format_func=lambda name: say("window.all") if name == "all" else name,
+            key="analysis-window",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    hours = WINDOWS.get(window or WINDOW)
+    since_ns = 0 if hours is None else now_ns - hours * HOUR_NS
+    try:
+        runs = shared.reader.runs(limit=MOST_RUNS, since_ns=since_ns)
+        plan_hash = _plan(runs)
+        if not plan_hash:
+            show(div("empty", say("analysis.nothing")))
+        else:
+            mine = [run for run in runs if run.plan_hash == plan_hash]
+            left, right = st.columns(2, gap="medium")
+            with left:
+                _pareto(shared, plan_hash, since_ns, now_ns)
+            with right:
+                _control(mine)
+            left, right = st.columns(2, gap="medium")
+            with left:
+                _repeated(shared, mine)
+                _judged(shared, mine)
+            with right:
+                _trend(shared, plan_hash)
+    except StoreError as error:
+        show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
+    ready()
+
+
+def _plan(runs: Sequence[RunRow]) -> str:
+    """The plan whose bodies are looked at: those of different plans cannot be added up."""
+    names = {run.plan_hash: f"{run.plan} {run.plan_hash[:8]}" for run in runs}
+    if len(names) < 2:
+        return next(iter(names), "")
+    chosen: str | None = st.selectbox(
+        say("analysis.plan"), list(names), format_func=names.__getitem__, key="analysis-plan"
+    )
+    return chosen or ""
+
+
+# -------------------------------------------------------------------------------------- Pareto
+
+
+def _pareto(shared: Shared, plan_hash: str, since_ns: int, now_ns: int) -> None:
+    show(div("section", tag("h2", say("analysis.pareto"))))
+    chosen = st.segmented_control(
+        say("analysis.by"),
+        [by.value for by in By],
+        default=By.CLASS.value,
+        required=True,
+        format_func=lambda value: say(f"analysis.by.{value}"),
+        key="analysis-by",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    by = By(chosen or By.CLASS.value)
+    counts = [
+        each
+        for each in point_counts(shared.reader, since_ns, now_ns + 1)
+        if each.plan_hash == plan_hash
+    ]
+    sums = [row for row in slots(shared.reader, since_ns, now_ns + 1) if row.plan_hash == plan_hash]
+    plan = shared.plan(plan_hash)
+    bars = analysis.pareto(counts, by, {} if plan is None else {plan_hash: plan}, shared.calendar)
+    points = sum(row.planned for row in sums)
+    bodies = sum(row.runs for row in sums)
+    show(
+        div(
+            "hint",
+            say(
+                "analysis.of",
+                bad=words.number(sum(bar.total for bar in bars)),
+                points=words.number(points),
+                bodies=words.number(bodies),
+            ),
+        )
+    )
+    if not bars:
+        show(div("empty", say("analysis.none_bad")))
+        return
+    event = st.altair_chart(_bars(bars[:BARS]), key=f"analysis-bars-{by.value}", on_select="rerun")
+    if len(bars) > BARS:
+        show(div("hint", say("analysis.more", count=words.number(len(bars) - BARS))))
+    table = analysis.pareto_table(bars, by.value)
+    _export(table, f"pareto-{by.value}")
+    picked = event["selection"].get("bar", []) if event else []
+    name = str(picked[0].get("name", "")) if picked else ""
+    bar = next((each for each in bars if each.name == name), None)
+    if bar is not None:
+        _where(shared, bar, plan_hash)
+
+
+def _bars(bars: Sequence[Bar]) -> Any:
+    rows = [
+        {"name": bar.name, "verdict": verdict, "count": count, "order": place}
+        for place, bar in enumerate(bars)
+        for verdict, count in (
+            ("NOK", bar.nok),
+            ("REVIEW", bar.review),
+            ("NOT_INSPECTED", bar.missed),
+        )
+    ]
+    names = [bar.name for bar in bars]
+    chart = (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_bar()
+        .encode(
+            x=alt.X("sum(count):Q", title=None),
+            y=alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=220)),
+            color=alt.Color(
+                "verdict:N",
+                scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
+                legend=alt.Legend(orient="top", title=None),
+            ),
+            order=alt.Order("verdict:N"),
+            tooltip=["name:N", "verdict:N", "sum(count):Q"],
+        )
+        .add_params(alt.selection_point(name="bar", fields=["name"]))
+    )
+    totals = pd.DataFrame(
+        {"name": names, "total": [bar.total for bar in bars], "share": [b.share for b in bars]}
+    )
+    line = (
+        alt.Chart(totals)
+        .mark_text(align="left", dx=4, color="#7a848c")
+        .encode(
+            x=alt.X("total:Q"),
+            y=alt.Y("name:N", sort=names),
+            text=alt.Text("share:Q", format=".0%"),
+            tooltip=[alt.Tooltip("share:Q", format=".1%", title=say("analysis.so_far"))],
+        )
+    )
+    return alt.layer(chart, line).properties(height=max(120, 22 * len(bars)))
+
+
+def _where(shared: Shared, bar: Bar, plan_hash: str) -> None:
+    """The newest bodies on which it happened, each with the way to its picture."""
+    runs = [run for run in shared.reader.runs(limit=RECENT_RUNS) if run.plan_hash == plan_hash]
+    wanted = set(bar.points)
+    found = [
+        each
+        for each in shared.reader.suspect_rows([run.run for run in runs][:50])
+        if each.point in wanted
+    ][:20]
+    links = [
+        tag(
+            "a",
+            f"{each.part} {each.point} {words.verdict_word(each.verdict)} {each.finding}",
+            href=f"/parts?part={each.part}&run={each.run}&point={each.point}",
+            target="_self",
+        )
+        for each in found
+    ]
+    show(
+        div("title", say("analysis.where", name=bar.name)),
+        div("links", *(div("", link) for link in links))
+        if links
+        else div("empty", say("analysis.where.none")),
+    )
+
+
+# ------------------------------------------------------------------------------- control chart
+
+
+def _control(runs: Sequence[RunRow]) -> None:
+    show(div("section", tag("h2", say("analysis.control"))))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        what = st.segmented_control(
+            say("analysis.series"),
+            list(SERIES),
+            default="nok",
+            required=True,
+            format_func=lambda name: say(f"analysis.series.{name}"),
+            key="analysis-series",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        size = st.selectbox(
+            say("analysis.together"),
+            SUBGROUPS,
+            format_func=words.parts,
+            key="analysis-size",
+            width=140,
+            label_visibility="collapsed",
+        )
+    groups = analysis.subgroups(runs, SERIES[what or "nok"], int(size or 1))
+    if len(groups) < 4:
+        show(div("empty", say("analysis.too_few", count=words.number(len(groups)))))
+        return
+    base = max(2, min(len(groups), max(LEAST_BASE, len(groups) // 2)))
+    counts, sizes = [each.count for each in groups], [each.points for each in groups]
+    chart = _chart(counts, sizes, base)
+    # A gap ends with the body on which it happened again.
+    shown = [each for each in groups if each.count][1:] if chart.kind == "g" else groups
+    found = fired(chart)
+    st.altair_chart(_control_chart(chart, shown, found), key="analysis-control")
+    about = say(
+        f"analysis.about.{'g' if chart.kind == 'g' else 'p'}",
+        base=words.number(chart.base),
+        spread=f"{chart.spread:.2f}",
+        least=f"{LEAST_EVENTS:g}",
+    )
+    show(div("hint", about))
+    show(*_sentences(found, shown))
+    table = pd.DataFrame(
+        {
+            "part": [each.part for each in shown],
+            "value": chart.values,
+            "centre": chart.centre,
+            "lower": chart.lower,
+            "upper": chart.upper,
+        }
+    )
+    _export(table, f"control-{what}")
+
+
+def _chart(counts: Sequence[int], sizes: Sequence[int], base: int) -> Chart:
+    """A p' chart with limits from the base, or a g chart where events are few. Its limits come from
+    the gaps that end in the base."""
+    chart = best_chart(counts, sizes, base)
+    if chart.kind != "g":
+        return chart
+    gaps, known = between(counts), len(between(counts[:base]))
+    return g_chart(gaps, known) if known >= 2 else chart
+
+
+def _control_chart(chart: Chart, groups: Sequence[Subgroup], found: Sequence[Fired]) -> Any:
+    bad = {alarm.at for alarm in found}
+    frame = pd.DataFrame(
+        {
+            "n": range(len(chart.values)),
+            "part": [each.part for each in groups],
+            "value": chart.values,
+            "lower": chart.lower,
+            "upper": chart.upper,
+            "centre": [chart.centre] * len(chart.values),
+            "alarm": [index in bad for index in range(len(chart.values))],
+        }
+    )
+    share = chart.kind != "g"
+    axis = alt.Axis(format=".2%") if share else alt.Axis()
+    x = alt.X("n:Q", title=None, axis=alt.Axis(labels=False, ticks=False))
+    limits = [
+        alt.Chart(frame)
+        .mark_line(strokeDash=[5, 3], color="#8a949c", interpolate="step")
+        .encode(x=x, y=alt.Y(f"{name}:Q", title=None, axis=axis))
+        for name in ("lower", "upper")
+    ]
+    centre = alt.Chart(frame).mark_line(color="#8a949c").encode(x=x, y="centre:Q")
+    line = alt.Chart(frame).mark_line(color="#1f5fa8", strokeWidth=1.2).encode(x=x, y="value:Q")
+    marks = (
+        alt.Chart(frame)
+        .mark_point(filled=True, opacity=1)
+        .encode(
+            x=x,
+            y="value:Q",
+            shape=alt.condition(alt.datum.alarm, alt.value("triangle-up"), alt.value("circle")),
+            color=alt.condition(alt.datum.alarm, alt.value("#d6453b"), alt.value("#1f5fa8")),
+            size=alt.condition(alt.datum.alarm, alt.value(110), alt.value(22)),
+            tooltip=["part:N", alt.Tooltip("value:Q", format=".3%" if share else ".0f")],
+        )
+    )
+    return alt.layer(*limits, centre, line, marks).properties(height=260)
+
+
+def _sentences(found: Sequence[Fired], groups: Sequence[Subgroup]) -> list[Html]:
+    """The newest alarm of each rule, in words."""
+    newest: dict[tuple[int, bool], Fired] = {}
+    for alarm in found:
+        newest[alarm.rule, alarm.above] = alarm
+    if not newest:
+        return [div("sentence", say("analysis.stable"))]
+    lines = []
+    for alarm in sorted(newest.values(), key=lambda each: -each.at):
+        side = say("analysis.above" if alarm.above else "analysis.below")
+        said = say(
+            f"analysis.rule.{alarm.rule}",
+            part=groups[alarm.at].part,
+            first=groups[alarm.first].part,
+            side=side,
+        )
+        lines.append(div("sentence alarmed", span("mark", "▲ "), said))
+    return lines
+
+
+# ---------------------------------------------------------------------- repeated, decided, trend
+
+
+def _repeated(shared: Shared, runs: Sequence[RunRow]) -> None:
+    recent = sorted(runs, key=lambda run: -run.number)[:RECENT_RUNS]
+    found = analysis.repeated(recent, shared.reader.suspects([run.run for run in recent]))
+    show(
+        div(
+            "section",
+            tag("h2", say("analysis.repeated")),
+            span("hint", say("analysis.repeated.hint", count=ALARM_COUNT, within=ALARM_WITHIN)),
+        )
+    )
+    if not found:
+        show(div("empty", say("analysis.repeated.none", count=words.number(len(recent)))))
+        return
+    show(
+        *(
+            div(
+                "sentence alarmed",
+                span("mark", "▲ "),
+                tag(
+                    "a",
+                    say("analysis.repeated.at", point=each.point, count=each.defects),
+                    href=f"/parts?part={each.part}&run={each.run}&point={each.point}",
+                    target="_self",
+                ),
+            )
+            for each in found[:12]
+        )
+    )
+
+
+def _judged(shared: Shared, runs: Sequence[RunRow]) -> None:
+    show(div("section", tag("h2", say("analysis.judged"))))
+    told = analysis.judged(shared.reader.words([run.run for run in runs]))
+    if not told.overkill.trials and not told.escapes:
+        show(div("empty", say("analysis.judged.none")))
+        return
+    overkill = told.overkill
+    show(
+        div(
+            "sentence",
+            say(
+                "analysis.overkill",
+                good=words.number(overkill.errors),
+                all=words.number(overkill.trials),
+                share=f"{overkill.rate:.1%}" if overkill.rate is not None else "–",
+                lower=f"{overkill.lower:.1%}",
+                upper=f"{overkill.upper:.1%}",
+            ),
+        ),
+        div("sentence", say("analysis.escapes", count=words.number(told.escapes))),
+        div("hint", say("analysis.judged.hint")),
+    )
+
+
+def _trend(shared: Shared, plan_hash: str) -> None:
+    show(div("section", tag("h2", say("analysis.trend"))))
+    plan = shared.plan(plan_hash)
+    if plan is None:
+        return
+    point = st.selectbox(
+        say("analysis.trend.point"),
+        [each.id for each in plan.points],
+        index=None,
+        placeholder=say("parts.any_point.hint"),
+        key="analysis-point",
+        bind="query-params",
+    )
+    if not point:
+        show(div("empty", say("analysis.trend.choose")))
+        return
+    past = shared.reader.past(point, runs=TREND_RUNS, plan_hash=plan_hash)
+    series = analysis.scores(past, shared.models)
+    told = analysis.trend_of(series)
+    if told is None:
+        show(div("empty", say("analysis.trend.few")))
+        return
+    frame = pd.DataFrame(
+        {
+            "n": range(len(series)),
+            "part": [each.part for each in series],
+            "value": [each.value for each in series],
+        }
+    )
+    st.altair_chart(
+        alt.Chart(frame)
+        .mark_line(point=True, color="#1f5fa8", strokeWidth=1)
+        .encode(
+            x=alt.X("n:Q", title=None, axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1])),
+            tooltip=["part:N", alt.Tooltip("value:Q", format=".3f")],
+        )
+        .properties(height=200),
+        key="analysis-trend",
+    )
+    rises = told.p_value < 0.01 and told.slope > 0
+    show(
+        div(
+            "sentence alarmed" if rises else "sentence",
+            say(
+                "analysis.trend.rises" if rises else "analysis.trend.flat",
+                bodies=words.parts(len(series)),
+                slope=f"{told.slope * 100:+.3f}",
+                p=f"{told.p_value:.2g}",
+            ),
+        )
+    )
+
+
+def _export(table: pd.DataFrame, name: str) -> None:
+    with st.container(horizontal=True, gap="small", key=f"export-{name}"):
+        for label, made, mime in (
+            ("CSV", lambda: analysis.as_csv(table), "text/csv"),
+            ("Parquet", lambda: analysis.as_parquet(table), "application/octet-stream"),
+        ):
+            st.download_button(
+                label,
+                data=made,
+                file_name=f"{name}.{label.lower()}",
+                mime=mime,
+                on_click="ignore",
+                key=f"{name}-{label}",
+                type="tertiary",
+            )
