@@ -133,12 +133,13 @@ def mr_chart(values: Sequence[float], base: int | None = None) -> Chart:
 
 def best_chart(counts: Sequence[int], sizes: Sequence[int], base: int | None = None) -> Chart:
     """p', or, where fewer than `LEAST_EVENTS` are to be expected in a subgroup, the g chart of the
-    units between two subgroups with an event, as long as there are two such gaps."""
+    units between two subgroups with an event, as long as there are two such gaps and most
+    subgroups have none."""
     known = _base(counts, sizes, base)
     expected = sum(counts[:known]) / known
     if expected < LEAST_EVENTS:
         gaps = between(counts)
-        if len(gaps) >= 2:
+        if len(gaps) >= 2 and sum(gaps) >= len(gaps):
             return g_chart(gaps)
     return p_chart(counts, sizes, base)
 

@@ -89,6 +89,7 @@ def test_where_events_are_few_the_gaps_are_charted_instead_of_the_share() -> Non
     assert best_chart(rare, [1248] * 12).kind == "g"
     assert best_chart([20, 25, 22, 24], [1248] * 4).kind == "p'"
     assert best_chart([0, 0, 0, 1], [1248] * 4).kind == "p'"  # one gap is none to chart
+    assert best_chart([1, 1, 2, 1], [1248] * 4).kind == "p'"  # an event in each is not rare
 
 
 def standardised(*z: float) -> Chart:

@@ -161,12 +161,13 @@ def _bars(bars: Sequence[Bar]) -> Any:
         )
     ]
     names = [bar.name for bar in bars]
+    labels = alt.Axis(labelLimit=220, labelOverlap=False)
     chart = (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
         .encode(
-            x=alt.X("sum(count):Q", title=None),
-            y=alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=220)),
+            x=alt.X("sum(count):Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y("name:N", sort=names, title=None, axis=labels),
             color=alt.Color(
                 "verdict:N",
                 scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
@@ -190,7 +191,7 @@ def _bars(bars: Sequence[Bar]) -> Any:
             tooltip=[alt.Tooltip("share:Q", format=".1%", title=say("analysis.so_far"))],
         )
     )
-    return alt.layer(chart, line).properties(height=max(120, 22 * len(bars)))
+    return alt.layer(chart, line).properties(height=alt.Step(22))
 
 
 def _where(shared: Shared, bar: Bar, plan_hash: str) -> None:
