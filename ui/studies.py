@@ -355,7 +355,7 @@ class Studies:
         if decided:
             for word in self._reader.words([run.run for run in runs]):
                 said.setdefault((word.run, word.point), []).append(word)
-        found = []
+        found: list[Candidate] = []
         for run in runs:
             if len(found) >= MOST_CANDIDATES:
                 break
