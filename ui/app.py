@@ -17,8 +17,8 @@ from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
 from ui.studies import Studies
-from ui.views import agreement, line, login, review
-from ui.views.shared import Shared, begin
+from ui.views import agreement, line, login, parts, review
+from ui.views.shared import Plans, Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
 
@@ -32,6 +32,7 @@ def shared(path: str) -> Shared:
     config = read_ui(Path(path))
     reader, clock = Reader(config.store), SystemClock()
     return Shared(
+        reader=reader,
         line=Line(reader, clock),
         waiting=Waiting(reader, clock),
         pictures=Pictures(EvidenceStore(config.evidence)),
@@ -42,6 +43,7 @@ def shared(path: str) -> Shared:
         station=None if config.file.station is None else config.file.station.people,
         keys=config.keys,
         calendar=config.calendar,
+        plans=Plans(reader),
     )
 
 
@@ -77,6 +79,9 @@ def main() -> None:
     def review_page() -> None:
         review.page(opened)
 
+    def parts_page() -> None:
+        parts.page(opened)
+
     def agreement_page() -> None:
         agreement.page(opened)
 
@@ -89,6 +94,7 @@ def main() -> None:
     pages = [
         st.Page(line_page, title=say("page.line"), url_path="line", default=True),
         st.Page(review_page, title=say("page.review"), url_path="review"),
+        st.Page(parts_page, title=say("page.parts"), url_path="parts"),
         st.Page(agreement_page, title=say("page.agreement"), url_path="agreement"),
     ]
     st.navigation(pages, position="top").run()

@@ -55,6 +55,10 @@ class Pictures:
         self._characters = 0
         self._lock = threading.Lock()
 
+    def file(self, sha256: str) -> bytes | None:
+        """The picture's file as it was kept; None where it is not here."""
+        return self._evidence.get(sha256)
+
     def get(self, sha256: str | None, side_px: int = MAX_SIDE_PX) -> Picture:
         """The picture of that hash, no larger than that. What is missing is looked for again next
         time: pictures travel behind the results they belong to."""
@@ -65,7 +69,7 @@ class Pictures:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        data = self._evidence.get(sha256)
+        data = self.file(sha256)
         if data is None:
             return Picture(fault="picture.missing")
         try:

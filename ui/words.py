@@ -79,6 +79,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # -------------------------------------------------------------------------- pages and people
     "page.line": ("Line", "Linie"),
     "page.review": ("Review", "Entscheiden"),
+    "page.parts": ("Parts", "Teile"),
     "login": ("Log in", "Anmelden"),
     "login.user": ("User", "Benutzer"),
     "login.password": ("Password", "Passwort"),
@@ -495,6 +496,74 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
     ),
     "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+    # ----------------------------------------------------------------------------------- parts
+    "parts.search": ("Part", "Teil"),
+    "parts.example": ("VIN, or how it begins", "FIN oder ihr Anfang"),
+    "parts.found": ("Begins like this: {count}", "Beginnt so: {count}"),
+    "parts.newest": ("The newest parts", "Die neuesten Teile"),
+    "parts.nothing": ("Nothing is on record as {text}.", "Unter {text} ist nichts aufgezeichnet."),
+    "parts.none": ("Choose a part at the left.", "Links ein Teil wählen."),
+    "parts.unknown": (
+        "Nothing is on record of part {part}.",
+        "Von Teil {part} ist nichts aufgezeichnet.",
+    ),
+    "parts.no_plan": (
+        "✕ The plan of this run cannot be read any more: restore a backup of the store.",
+        "✕ Der Plan dieses Laufs ist nicht mehr lesbar: eine Sicherung des Speichers einspielen.",
+    ),
+    "parts.no_point": ("The plan has no point {point}.", "Der Plan hat keinen Punkt {point}."),
+    "parts.no_record": (
+        "… Nothing is on record of this point in this run.",
+        "… Von diesem Punkt ist in diesem Lauf nichts aufgezeichnet.",
+    ),
+    "parts.balance": (
+        (
+            "{planned} planned = {ok} OK + {nok} NOK + {review} REVIEW + {missed} NOT_INSPECTED"
+            " + {open} open"
+        ),
+        (
+            "{planned} geplant = {ok} OK + {nok} NOK + {review} REVIEW + {missed} NOT_INSPECTED"
+            " + {open} offen"
+        ),
+    ),
+    "parts.json.help": (
+        "Everything on record of this part, with the digests and seals that prove it",
+        "Alles Aufgezeichnete zu diesem Teil, mit den Prüfsummen und Siegeln, die es beweisen",
+    ),
+    "parts.pdf.help": (
+        "The same to read, with the pictures of what is not OK",
+        "Dasselbe zum Lesen, mit den Bildern von dem, was nicht OK ist",
+    ),
+    "parts.runs": ("Runs", "Läufe"),
+    "parts.not_ok": ("Not OK or decided on: {count}", "Nicht OK oder entschieden: {count}"),
+    "parts.point": ("Point", "Punkt"),
+    "parts.finding": ("What", "Was"),
+    "parts.any_point": ("Any point of the plan", "Jeder Punkt des Plans"),
+    "parts.any_point.hint": ("Type its id", "Seine Kennung eintippen"),
+    "parts.view": ("View", "Ansicht"),
+    "parts.kind": ("Kind", "Art"),
+    "parts.gun": ("Gun", "Zange"),
+    "parts.program": ("Program", "Programm"),
+    "parts.stack": ("Stack", "Blechpaket"),
+    "parts.place": ("Place", "Lage"),
+    "parts.model": ("Model package", "Modellpaket"),
+    "parts.policy": ("Policy", "Policy"),
+    "parts.picture": ("Picture", "Bild"),
+    "parts.record": ("Record", "Datensatz"),
+    "parts.attempt": ("Attempt", "Versuch"),
+    "parts.said": ("What people said", "Was Personen sagten"),
+    "parts.word": (
+        "{when} {person}: {action} {finding}",
+        "{when} {person}: {action} {finding}",
+    ),
+    "parts.look": (
+        "{when} {person} looked again: {word} ({method})",
+        "{when} {person} sah noch einmal hin: {word} ({method})",
+    ),
+    "parts.history": (
+        "This point on the {count} bodies before, the newest first",
+        "Dieser Punkt an den {count} Karosserien davor, die neueste zuerst",
+    ),
     # ------------------------------------------------------------------------------ agreement
     "page.agreement": ("Agreement", "Übereinstimmung"),
     "agree.what": (

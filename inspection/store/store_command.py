@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from inspection.errors import StoreError
+from inspection.clock import SystemClock
+from inspection.errors import ConfigurationError, StoreError
+from inspection.store import Reader
 from inspection.store.check import check_store, pictures_missing, summary
 from inspection.store.copies import copy_database
 from inspection.store.periods import closed_periods
@@ -25,9 +27,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     backup.add_argument("store", type=Path, metavar="STORE", help="the station's station.db")
     backup.add_argument("folder", type=Path, metavar="FOLDER", help="where the copies go")
+    record = actions.add_parser("record", help="everything on record of one part, as JSON or PDF")
+    record.add_argument("store", type=Path, metavar="STORE", help="the station's station.db")
+    record.add_argument("part", metavar="PART", help="the part's id, such as a VIN")
+    record.add_argument("--json", type=Path, metavar="FILE", help="where to write it as JSON")
+    record.add_argument("--pdf", type=Path, metavar="FILE", help="where to write it as PDF")
+    record.add_argument(
+        "--evidence", metavar="FOLDER", help="the pictures; by default those beside the store"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "record":
+        return _record(arguments)
     if arguments.action == "backup":
         return _backup(arguments.store, arguments.folder)
     findings = []
@@ -47,6 +59,29 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         print(f"{len(missing)} pictures that results name have not arrived, or are lost")
     return int(any(found.wrong for found in findings))
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from inspection.evidence import EvidenceStore
+    from inspection.record import as_json, as_pdf, part_record
+
+    if arguments.json is None and arguments.pdf is None:
+        raise ConfigurationError("name where to write it: --json FILE, --pdf FILE or both")
+    store: Path = arguments.store
+    record = part_record(Reader(store), arguments.part, SystemClock().wall_ns())
+    pictures = EvidenceStore(arguments.evidence or str(store.parent / "evidence"))
+    made: list[tuple[Path, bytes]] = []
+    if arguments.json is not None:
+        made.append((arguments.json, as_json(record)))
+    if arguments.pdf is not None:
+        made.append((arguments.pdf, as_pdf(record, pictures.get)))
+    for file, data in made:
+        try:
+            file.write_bytes(data)
+        except OSError as error:
+            raise StoreError(f"{file}: cannot be written: {error.strerror}") from None
+        print(f"{file}: {len(record.runs)} runs of part {record.part}")
+    return 0
 
 
 def _backup(store: Path, folder: Path) -> int:

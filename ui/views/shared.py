@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from inspection.keys import ClientKeys
+from inspection.plan import Plan
 from inspection.shifts import Calendar
+from inspection.store import Reader
 from ui import words
 from ui.actions import Counter, Session
 from ui.configuration import Known
@@ -21,10 +23,28 @@ from ui.waiting import Waiting
 from ui.words import say
 
 
+class Plans:
+    """Plans by their hash: what a hash names does not change. Safe to share between threads."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, Plan] = {}
+
+    def get(self, plan_hash: str) -> Plan | None:
+        """See `Shared.plan`."""
+        if plan_hash not in self._known:
+            found = self._reader.plan(plan_hash)
+            if found is None:
+                return None
+            self._known[plan_hash] = found
+        return self._known[plan_hash]
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """Opened once for all browsers."""
 
+    reader: Reader
     line: Line
     waiting: Waiting
     pictures: Pictures
@@ -38,6 +58,12 @@ class Shared:
     """Where people log in; None where the pages only show."""
     keys: ClientKeys | None
     calendar: Calendar
+    plans: Plans
+
+    def plan(self, plan_hash: str) -> Plan | None:
+        """A plan on record, decoded once; None where there is none of that hash. Raises
+        `StoreError`."""
+        return self.plans.get(plan_hash)
 
 
 def begin() -> None:
@@ -70,7 +96,14 @@ def counter(shared: Shared) -> Counter | None:
 
 
 def show(*content: Html) -> None:
-    st.html(join(*content).text)
+    """Pieces of markup; nothing at all where there are none."""
+    if text := join(*content).text:
+        st.html(text)
+
+
+def ready() -> None:
+    """Say, at a page's end, that all of it is there: for whoever measures how long that takes."""
+    show(tag("span", "", class_="ready", data_ready=str(time.time_ns())))
 
 
 def running_word(running: bool | None) -> str:
