@@ -807,11 +807,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "agree.plan.not_borderline": (
         (
-            "The handbook's way wants 30 to 50 % borderline parts; here it is {share}. Easy"
-            " parts flatter everybody."
+            "30 to 50 % of the parts should be borderline; here it is {share}. Easy parts flatter"
+            " everybody."
         ),
         (
-            "Üblich sind 30 bis 50 % grenzwertige Teile; hier sind es {share}. Leichte Teile"
+            "30 bis 50 % der Teile sollen grenzwertig sein; hier sind es {share}. Leichte Teile"
             " schmeicheln allen."
         ),
     ),

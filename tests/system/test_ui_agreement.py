@@ -155,11 +155,14 @@ def test_a_study_is_planned_judged_by_keys_and_evaluated(floor: Floor, browser: 
             assert "too few captures" not in body
             assert "not shown with this n" in body
             assert "✕ unacceptable" in body  # the machine stops what people call shadows
-            tile = page.locator(".tile").first
-            assert "/parts?run=" in (tile.locator("a").last.get_attribute("href") or "")
+            link = page.locator(".tile").first.locator("a").last.get_attribute("href") or ""
+            assert "/parts?run=" in link
             assert page.locator("#hostile").count() == 0
             assert page.evaluate("document.documentElement.scrollWidth") <= 1280
             pictures_for_the_manual(page)
+        with looking(browser, url.replace("/agreement", link)) as page:
+            page.get_by_text(link.rpartition("=")[2]).first.wait_for()  # the point, in Parts
+            page.locator("img").first.wait_for()
     (study,) = studies(Reader(floor.database))
     assert (study.study, study.person) == ("msa-1", "anna")
     answers = looks(Reader(floor.database), purpose=LookPurpose.STUDY, study="msa-1")
