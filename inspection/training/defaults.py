@@ -32,8 +32,8 @@ STEP_PX = 32
 """Bodies shrink a crop 32 times; other sizes waste their border."""
 SIDE_PX = 224
 """Points are enlarged or reduced to this: a body that was trained on photographs 224 px wide knows
-what small defects look like at that size. On crops of circuit boards 72 px wide, 224 px lets through
-half the false alarms that 160 px does."""
+what small defects look like at that size. On crops of circuit boards 72 px wide there are half as
+many false alarms with 224 px as with 160."""
 ELONGATED = 1.5
 """From this ratio of sides on a crop keeps the shape of the points."""
 EPOCHS = (4.0, 40.0)
