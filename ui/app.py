@@ -13,11 +13,12 @@ from inspection.clock import SystemClock
 from inspection.evidence import EvidenceStore
 from inspection.store import Reader
 from ui import words
+from ui.audits import Audits
 from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
 from ui.studies import Studies
-from ui.views import agreement, analysis, line, login, parts, review
+from ui.views import agreement, analysis, audit, line, login, parts, review
 from ui.views.shared import Plans, Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
@@ -44,6 +45,7 @@ def shared(path: str) -> Shared:
         keys=config.keys,
         calendar=config.calendar,
         plans=Plans(reader),
+        audits=Audits(reader),
     )
 
 
@@ -88,6 +90,9 @@ def main() -> None:
     def analysis_page() -> None:
         analysis.page(opened)
 
+    def audit_page() -> None:
+        audit.page(opened)
+
     begin()
     st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
@@ -97,6 +102,7 @@ def main() -> None:
     pages = [
         st.Page(line_page, title=say("page.line"), url_path="line", default=True),
         st.Page(review_page, title=say("page.review"), url_path="review"),
+        st.Page(audit_page, title=say("page.audit"), url_path="audit"),
         st.Page(parts_page, title=say("page.parts"), url_path="parts"),
         st.Page(analysis_page, title=say("page.analysis"), url_path="analysis"),
         st.Page(agreement_page, title=say("page.agreement"), url_path="agreement"),

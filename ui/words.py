@@ -79,6 +79,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # -------------------------------------------------------------------------- pages and people
     "page.line": ("Line", "Linie"),
     "page.review": ("Review", "Entscheiden"),
+    "page.audit": ("Audit", "Audit"),
     "page.parts": ("Parts", "Teile"),
     "page.analysis": ("Analysis", "Auswertung"),
     "login": ("Log in", "Anmelden"),
@@ -497,6 +498,117 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
     ),
     "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+    # ----------------------------------------------------------------------------------- audit
+    "audit.what": (
+        (
+            "A share of what the machine called OK is looked at again. Nobody chooses which: a hash"
+            " does, and it chooses the same again for whoever asks."
+        ),
+        (
+            "Ein Teil dessen, was die Maschine OK nannte, wird noch einmal angesehen. Niemand wählt"
+            " aus: das tut eine Prüfsumme, und für jeden, der fragt, dieselbe Auswahl."
+        ),
+    ),
+    "audit.shift": ("Shift", "Schicht"),
+    "audit.wanted": ("Looks a stratum", "Blicke je Schicht der Auswahl"),
+    "audit.none": (
+        (
+            "No picture of an OK point was kept in this shift. The edges' ok_share says how many"
+            " are."
+        ),
+        (
+            "In dieser Schicht wurde kein Bild eines OK-Punkts aufbewahrt. Wie viele, sagt ok_share"
+            " der Kamerarechner."
+        ),
+    ),
+    "audit.so_far": ("{given} of {asked} looked at", "{given} von {asked} angesehen"),
+    "audit.done": (
+        "✓ All that was drawn has been looked at.",
+        "✓ Alles Gezogene ist angesehen.",
+    ),
+    "audit.ask": ("Is anything visible wrong here?", "Ist hier etwas Sichtbares falsch?"),
+    "audit.GOOD": ("Good", "Gut"),
+    "audit.DEFECT": ("Defect", "Fehler"),
+    "audit.CANNOT_TELL": ("Cannot tell", "Unklar"),
+    "audit.escape.help": (
+        "The defect you found last is an escape: the part's verdict follows",
+        "Der zuletzt gefundene Fehler ist ein Durchschlupf: das Urteil des Teils folgt dem",
+    ),
+    "audit.mark_escape": (
+        "E marks it as an escape; the part's verdict then follows.",
+        "E vermerkt ihn als Durchschlupf; das Urteil des Teils folgt dem dann.",
+    ),
+    "audit.kept": ("✓ Kept: {part}, {point}.", "✓ Vermerkt: {part}, {point}."),
+    "audit.escaped": (
+        "✓ An escape: {part}, {point}. The part's verdict follows.",
+        "✓ Ein Durchschlupf: {part}, {point}. Das Urteil des Teils folgt dem.",
+    ),
+    "audit.comment": ("found in an audit", "in einem Audit gefunden"),
+    "audit.result": ("What it proves", "Was es beweist"),
+    "audit.stratum": ("Pictures kept of", "Bilder behalten von"),
+    "audit.one_in": ("1 in {number}", "1 von {number}"),
+    "audit.called_ok": ("Called OK", "OK genannt"),
+    "audit.kept_pictures": ("Kept", "Behalten"),
+    "audit.looked_at": ("Looked at", "Angesehen"),
+    "audit.bad": ("Not good", "Nicht gut"),
+    "audit.nothing_yet": (
+        "Nobody has looked yet: as far as anybody knows, all may be escapes.",
+        "Noch hat niemand hingesehen: soweit man weiß, können alle Durchschlüpfe sein.",
+    ),
+    "audit.at_most": (
+        (
+            "Of {points} points called OK an estimated {rate} are visible escapes; at most"
+            " {at_most}, with 95 % confidence."
+        ),
+        (
+            "Von {points} OK genannten Punkten sind geschätzt {rate} sichtbare Durchschlüpfe;"
+            " höchstens {at_most}, mit 95 % Sicherheit."
+        ),
+    ),
+    "audit.outgoing": (
+        "Of all visible defects, an estimated {share} got through.",
+        "Von allen sichtbaren Fehlern kamen geschätzt {share} durch.",
+    ),
+    "audit.target": ("Bound to reach, in %", "Angestrebte Grenze, in %"),
+    "audit.needed": (
+        "{looks} looks without a defect would bring the bound to {target} %.",
+        "{looks} Blicke ohne Fehler brächten die Grenze auf {target} %.",
+    ),
+    "audit.unknown": (
+        "▲ The results of {points} do not say with what probability pictures are kept.",
+        "▲ Die Ergebnisse von {points} sagen nicht, mit welcher Wahrscheinlichkeit Bilder bleiben.",
+    ),
+    "audit.visible_only": (
+        (
+            "By eye only what is visible can be bounded: nugget size and cold welds are not. Who"
+            " cannot tell counts as not good."
+        ),
+        (
+            "Mit dem Auge lässt sich nur Sichtbares begrenzen: Linsengröße und Kaltschweißungen"
+            " nicht. Wer es nicht sagen kann, zählt als nicht gut."
+        ),
+    ),
+    "audit.measured": ("Measurements", "Messungen"),
+    "audit.measured.so_far": (
+        "{bad} of {looked} measured points were not good: at most {at_most} (95 %).",
+        "{bad} von {looked} gemessenen Punkten waren nicht gut: höchstens {at_most} (95 %).",
+    ),
+    "audit.least_mm": ("Least nugget diameter in mm", "Kleinster Linsendurchmesser in mm"),
+    "audit.file": (
+        "CSV: part, point, nugget_mm or word",
+        "CSV: part, point, nugget_mm oder word",
+    ),
+    "audit.import": ("Take over", "Übernehmen"),
+    "audit.imported": ("✓ {count} measurements kept.", "✓ {count} Messungen vermerkt."),
+    "audit.wrong": (
+        "✕ {count} lines were not taken over:",
+        "✕ {count} Zeilen wurden nicht übernommen:",
+    ),
+    "audit.no_part": (
+        "line {line}: nothing is on record of part {part}",
+        "Zeile {line}: von Teil {part} ist nichts aufgezeichnet",
+    ),
+    "audit.refused_line": ("line {line}: {text}", "Zeile {line}: {text}"),
     # -------------------------------------------------------------------------------- analysis
     "analysis.nothing": (
         "No body has had a verdict in this time.",

@@ -16,6 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import alignment
+import audit_bounds
+import audit_bounds
 import c_client_shift
 import chart_alarms
 import circuit_boards
@@ -37,6 +39,8 @@ PROOFS = (
     rendered_welds,
     promise_holds,
     alignment,
+    audit_bounds,
+    audit_bounds,
     chart_alarms,
 )
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""

@@ -14,6 +14,7 @@ from inspection.shifts import Calendar
 from inspection.store import Reader
 from ui import words
 from ui.actions import Counter, Session
+from ui.audits import Audits
 from ui.configuration import Known
 from ui.markup import Html, join, tag
 from ui.pictures import Pictures
@@ -59,6 +60,7 @@ class Shared:
     keys: ClientKeys | None
     calendar: Calendar
     plans: Plans
+    audits: Audits
 
     def plan(self, plan_hash: str) -> Plan | None:
         """A plan on record, decoded once; None where there is none of that hash. Raises
