@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import alignment
 import audit_bounds
-import audit_bounds
 import c_client_shift
 import chart_alarms
 import circuit_boards
@@ -39,7 +38,6 @@ PROOFS = (
     rendered_welds,
     promise_holds,
     alignment,
-    audit_bounds,
     audit_bounds,
     chart_alarms,
 )
