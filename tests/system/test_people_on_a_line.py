@@ -85,7 +85,13 @@ def _key(message: Any) -> Any:
 class Floor:
     """A station and an edge as processes; the PLC and the people are the test."""
 
-    def __init__(self, folder: Path, package: Path, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        package: Path,
+        more: str = "",
+        edge_evidence: dict[str, Any] | None = None,
+    ) -> None:
         self.images = folder / "images"
         self.images.mkdir()
         plan = boards.write_plan(folder / "plan", deadline_ms=20_000)
@@ -99,6 +105,7 @@ class Floor:
             parts=[],
             plan=boards.PLAN,
             edge_timeout_ms=10_000,
+            edge_evidence=edge_evidence,
         )
         (port,) = free_ports(1)
         self.people_endpoint = f"tcp://127.0.0.1:{port}"

@@ -107,16 +107,21 @@ def reviewing(
 ) -> Iterator[Page]:
     """A page where somebody has logged in and has a question before him."""
     with looking(browser, url, scheme) as page:
-        page.get_by_role("button", name="Log in").first.click()
-        page.get_by_label("User").fill(user)
-        page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password", exact=True).press("Enter")
-        page.get_by_role("button", name=user).wait_for()
-        page.get_by_text("Roles: ").wait_for()
-        page.keyboard.press("Escape")
-        page.get_by_text("Roles: ").wait_for(state="hidden")
+        signed_in(page, user)
         page.locator(".ask").wait_for()
         yield page
+
+
+def signed_in(page: Page, user: str = "anna") -> None:
+    """Log in on a page."""
+    page.get_by_role("button", name="Log in").first.click()
+    page.get_by_label("User").fill(user)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password", exact=True).press("Enter")
+    page.get_by_role("button", name=user).wait_for()
+    page.get_by_text("Roles: ").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("Roles: ").wait_for(state="hidden")
 
 
 def shown(page: Page) -> str:

@@ -278,10 +278,19 @@ def _results(
         for run in shared.reader.runs(since_ns=shift.begin_ns)
         if run.begun_ns < shift.end_ns
     )
-    show(*_sentences(found, stopped, sample, unknown))
+    show(*_sentences(found, stopped))
+    target = st.number_input(
+        say("audit.target"), 0.0001, 50.0, 0.1, format="%.4f", key="audit-target", width=200
+    )
+    sizes = {each.name: float(each.points) for each in sample}
+    needed = looks_needed(sizes, target / 100) if sizes else 0
+    lines = [div("hint", say("audit.needed", looks=words.number(needed), target=f"{target:g}"))]
+    if unknown:
+        lines.append(div("warning", say("audit.unknown", points=words.points(unknown))))
+    show(*lines, div("hint", say("audit.visible_only")))
 
 
-def _sentences(found: Escapes, stopped: int, sample: Sequence[Sample], unknown: int) -> list[Html]:
+def _sentences(found: Escapes, stopped: int) -> list[Html]:
     lines = []
     if found.rate is None:
         lines.append(div("sentence", say("audit.nothing_yet")))
@@ -300,15 +309,6 @@ def _sentences(found: Escapes, stopped: int, sample: Sequence[Sample], unknown: 
         through = outgoing(found, stopped)
         if through is not None:
             lines.append(div("sentence", say("audit.outgoing", share=f"{through:.2%}")))
-    target = st.number_input(
-        say("audit.target"), 0.0001, 50.0, 0.1, format="%.4f", key="audit-target", width=200
-    )
-    sizes = {each.name: float(each.points) for each in sample}
-    needed = looks_needed(sizes, target / 100) if sizes else 0
-    lines.append(div("hint", say("audit.needed", looks=words.number(needed), target=f"{target:g}")))
-    if unknown:
-        lines.append(div("warning", say("audit.unknown", points=words.points(unknown))))
-    lines.append(div("hint", say("audit.visible_only")))
     return lines
 
 
