@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
 from inspection.config import Endpoint, read_config, resolve
+from inspection.drawing import own_key
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Severity
@@ -16,6 +17,9 @@ from inspection.package import POLICY, read_manifest
 from inspection.policy import Policy, read_policy
 from inspection.registry import pointer_of, versions
 from inspection.shifts import Calendar, ShiftsFile
+
+REVIEWERS_KEY = "reviewers.key"
+"""Beside ui.toml: what pseudonyms are made with."""
 
 ADDRESS = "127.0.0.1"
 """The only address the pages are served on: whoever only looks is asked nothing."""
@@ -44,6 +48,8 @@ class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where to log in and to decide; without, the pages only show."""
     shifts: ShiftsFile = field(default_factory=ShiftsFile)
     """When shifts begin, for figures by shift."""
+    reviewers: Literal["pseudonyms", "named"] = "pseudonyms"
+    """Whether figures on how people review name them. The log of changes always does."""
     keys: ClientKeysFile | None = None
     """The pages' own key and the station's, where the station has keys."""
 
@@ -69,6 +75,7 @@ class UiConfig(Struct, frozen=True, kw_only=True):
     models: Mapping[str, Known]
     """By the hash of the model package."""
     calendar: Calendar
+    reviewers_key: bytes | None = None
     keys: ClientKeys | None = None
 
     @property
@@ -107,8 +114,18 @@ def read_ui(path: Path) -> UiConfig:
         raise ConfigurationError(Problem(str(path), None, "shifts", str(error))) from None
     endpoints = {} if file.station is None else {"station.people": file.station.people}
     keys = client_keys(path, file.keys, endpoints)
+    secret = None
+    if file.reviewers == "pseudonyms":
+        # Beside the configuration: the same names after a start, and nobody else can make them.
+        secret = own_key(path.absolute().with_name(REVIEWERS_KEY))
     return UiConfig(
-        file=file, store=store, evidence=evidence, models=models, calendar=calendar, keys=keys
+        file=file,
+        store=store,
+        evidence=evidence,
+        models=models,
+        calendar=calendar,
+        reviewers_key=secret,
+        keys=keys,
     )
 
 

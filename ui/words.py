@@ -80,6 +80,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page.line": ("Line", "Linie"),
     "page.review": ("Review", "Entscheiden"),
     "page.audit": ("Audit", "Audit"),
+    "page.people": ("People", "Personen"),
     "page.parts": ("Parts", "Teile"),
     "page.analysis": ("Analysis", "Auswertung"),
     "login": ("Log in", "Anmelden"),
@@ -498,6 +499,33 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
     ),
     "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+    # ---------------------------------------------------------------------------------- people
+    "people.log_in": (
+        "Log in to see who changed what.",
+        "Anmelden, um zu sehen, wer was geändert hat.",
+    ),
+    "people.you": ("{name}: {roles}", "{name}: {roles}"),
+    "people.log": ("Who changed what: {count}", "Wer was geändert hat: {count}"),
+    "people.kinds": ("Only", "Nur"),
+    "people.all": ("everything", "alles"),
+    "people.find": ("With the text", "Mit dem Text"),
+    "people.newest": (
+        "The newest {count} are shown; the file has all.",
+        "Gezeigt sind die neuesten {count}; die Datei hat alle.",
+    ),
+    "people.reviewers": ("How people review", "Wie Personen entscheiden"),
+    "people.reviewer": ("Reviewer", "Person"),
+    "people.decisions": ("Decisions", "Entscheidungen"),
+    "people.an_hour": ("An hour", "Je Stunde"),
+    "people.good": ("Called good", "Gut genannt"),
+    "people.pseudonyms": (
+        "By pseudonyms: these figures are about the work and not about persons.",
+        "Mit Pseudonymen: diese Zahlen gelten der Arbeit und nicht den Personen.",
+    ),
+    "people.named": (
+        'By name, because ui.toml says reviewers = "named".',
+        'Mit Namen, weil in ui.toml reviewers = "named" steht.',
+    ),
     # ----------------------------------------------------------------------------------- audit
     "audit.what": (
         (

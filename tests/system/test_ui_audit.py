@@ -76,3 +76,15 @@ def test_what_was_called_ok_is_looked_at_again_by_keys_and_an_escape_is_said_so(
         page.get_by_text("✓ 1 measurements kept.").wait_for()
         page.get_by_text("line 3: nothing is on record of part nobody").wait_for()
         assert looks(reader, purpose=LookPurpose.AUDIT)[-1].value_mm == 3.1
+        page.get_by_role("link", name="People").click()
+        page.get_by_text("Who changed what").wait_for()
+        page.locator(".figures td", has_text="R-").wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="CSV", exact=True).click()
+        lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
+        assert sum(",anna,look," in line for line in lines) == 5
+        assert sum(",anna,decision,escape" in line for line in lines) == 1
+        for scheme in ("light", "dark") if SCREENSHOTS in os.environ else ():
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(500)
+            page.screenshot(path=Path(os.environ[SCREENSHOTS]) / f"people-{scheme}.png")

@@ -61,6 +61,8 @@ class Shared:
     calendar: Calendar
     plans: Plans
     audits: Audits
+    reviewers_key: bytes | None
+    """What pseudonyms of reviewers are made with; None where they are named."""
 
     def plan(self, plan_hash: str) -> Plan | None:
         """A plan on record, decoded once; None where there is none of that hash. Raises
