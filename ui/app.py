@@ -18,7 +18,7 @@ from ui.configuration import read_ui
 from ui.pictures import Pictures
 from ui.queries import Line
 from ui.studies import Studies
-from ui.views import agreement, analysis, audit, line, login, parts, people, review
+from ui.views import agreement, analysis, audit, line, login, models, parts, people, review
 from ui.views.shared import Plans, Shared, begin
 from ui.waiting import Waiting
 from ui.words import say
@@ -97,6 +97,9 @@ def main() -> None:
     def people_page() -> None:
         people.page(opened)
 
+    def models_page() -> None:
+        models.page(opened)
+
     begin()
     st.set_page_config(page_title=opened.title or say("page.line"), page_icon=icon(), layout="wide")
     st.html(STYLE)
@@ -109,6 +112,7 @@ def main() -> None:
         st.Page(audit_page, title=say("page.audit"), url_path="audit"),
         st.Page(parts_page, title=say("page.parts"), url_path="parts"),
         st.Page(analysis_page, title=say("page.analysis"), url_path="analysis"),
+        st.Page(models_page, title=say("page.models"), url_path="models"),
         st.Page(people_page, title=say("page.people"), url_path="people"),
         st.Page(agreement_page, title=say("page.agreement"), url_path="agreement"),
     ]

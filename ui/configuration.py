@@ -13,13 +13,16 @@ from inspection.drawing import own_key
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Severity
-from inspection.package import POLICY, read_manifest
+from inspection.package import CARD, POLICY, read_manifest
 from inspection.policy import Policy, read_policy
 from inspection.registry import pointer_of, versions
 from inspection.shifts import Calendar, ShiftsFile
 
 REVIEWERS_KEY = "reviewers.key"
 """Beside ui.toml: what pseudonyms are made with."""
+
+MOST_CARD = 60_000
+"""Characters of a model's card."""
 
 ADDRESS = "127.0.0.1"
 """The only address the pages are served on: whoever only looks is asked nothing."""
@@ -64,6 +67,10 @@ class Known(Struct, frozen=True, kw_only=True):
     """How much of its surroundings a picture shows on each side, as a share of the region."""
     policy: Policy | None
     policy_hash: str = ""
+    name: str = ""
+    version: str = ""
+    card: str = ""
+    """What lies beside the graph for people to read; empty where nothing does."""
 
 
 class UiConfig(Struct, frozen=True, kw_only=True):
@@ -141,4 +148,14 @@ def _known(folder: Path) -> tuple[str, Known]:
         margin=manifest.input.margin,
         policy=policy,
         policy_hash=policy_hash,
+        name=manifest.name,
+        version=manifest.version,
+        card=_card(folder / CARD),
     )
+
+
+def _card(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")[:MOST_CARD]
+    except OSError:
+        return ""

@@ -81,6 +81,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page.review": ("Review", "Entscheiden"),
     "page.audit": ("Audit", "Audit"),
     "page.people": ("People", "Personen"),
+    "page.models": ("Models", "Modelle"),
     "page.parts": ("Parts", "Teile"),
     "page.analysis": ("Analysis", "Auswertung"),
     "login": ("Log in", "Anmelden"),
@@ -499,6 +500,80 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
     ),
     "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+    # ---------------------------------------------------------------------------------- models
+    "models.none": (
+        "ui.toml names no model package: write them in models.",
+        "ui.toml nennt kein Modellpaket: unter models eintragen.",
+    ),
+    "models.package": ("Model package", "Modellpaket"),
+    "models.what_if": ("What if", "Was wäre, wenn"),
+    "models.no_policy": (
+        "No policy lies beside this package.",
+        "Neben diesem Paket liegt keine Policy.",
+    ),
+    "models.no_results": (
+        "No result of it is on record.",
+        "Kein Ergebnis davon ist aufgezeichnet.",
+    ),
+    "models.results": (
+        "{points} of {runs}, {since} to {until}; people have decided on {decided} of them",
+        "{points} aus {runs}, {since} bis {until}; über {decided} davon haben Personen entschieden",
+    ),
+    "models.ok_min": ("OK from (now {now})", "OK ab (jetzt {now})"),
+    "models.nok_min": (
+        "NOK from, all classes (now {now} at most)",
+        "NOK ab, alle Klassen (jetzt höchstens {now})",
+    ),
+    "models.same": ("Nothing would have changed.", "Nichts hätte sich geändert."),
+    "models.moved": (
+        "This policy would have said something else of {count} points:",
+        "Diese Policy hätte über {count} Punkte etwas anderes gesagt:",
+    ),
+    "models.stopped": (
+        "✓ It would have stopped {count} escapes that people found.",
+        "✓ Sie hätte {count} Durchschlüpfe aufgehalten, die Personen fanden.",
+    ),
+    "models.released": (
+        "▲ It would have let {count} defects through that people confirmed.",
+        "▲ Sie hätte {count} Fehler durchgelassen, die Personen bestätigten.",
+    ),
+    "models.spared": (
+        "✓ It would have spared {count} false alarms.",
+        "✓ Sie hätte {count} Pseudofehler erspart.",
+    ),
+    "models.troubled": (
+        "It would have stopped {count} points more that people called good.",
+        "Sie hätte {count} Punkte mehr aufgehalten, die Personen gut nannten.",
+    ),
+    "models.decided_only": (
+        "Escapes and false alarms are counted where people have decided, and nowhere else.",
+        "Durchschlüpfe und Pseudofehler sind gezählt, wo Personen entschieden, sonst nirgends.",
+    ),
+    "models.cost.escape": ("Cost of an escape", "Kosten eines Durchschlupfs"),
+    "models.cost.alarm": ("Cost of a false alarm", "Kosten eines Pseudofehlers"),
+    "models.cost.none": (
+        "Without decisions of people there is no cost to draw.",
+        "Ohne Entscheidungen von Personen gibt es keine Kosten zu zeichnen.",
+    ),
+    "models.now": ("now", "jetzt"),
+    "models.tried": ("tried", "versucht"),
+    "models.where": ("What runs where", "Was wo läuft"),
+    "models.where.edge": ("Edge", "Kamerarechner"),
+    "models.where.package": ("Model", "Modell"),
+    "models.where.policy": ("Policy", "Policy"),
+    "models.where.first": ("From", "Von"),
+    "models.where.last": ("To", "Bis"),
+    "models.where.hint": (
+        "As the newest {runs} were judged.",
+        "Wie die neuesten {runs} beurteilt wurden.",
+    ),
+    "models.release": ("Release, take back", "Freigeben, zurücknehmen"),
+    "models.release.hint": (
+        "No page changes what judges. On the machine of the registry:",
+        "Keine Seite ändert, was urteilt. Auf dem Rechner der Registry:",
+    ),
+    "models.card": ("Card", "Karte"),
+    "models.no_card": ("No card lies in this package.", "In diesem Paket liegt keine Karte."),
     # ---------------------------------------------------------------------------------- people
     "people.log_in": (
         "Log in to see who changed what.",

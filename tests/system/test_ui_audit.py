@@ -88,3 +88,13 @@ def test_what_was_called_ok_is_looked_at_again_by_keys_and_an_escape_is_said_so(
             page.emulate_media(color_scheme=scheme)
             page.wait_for_timeout(500)
             page.screenshot(path=Path(os.environ[SCREENSHOTS]) / f"people-{scheme}.png")
+        page.get_by_role("link", name="Models").click()
+        page.get_by_text("Nothing would have changed.").wait_for()
+        page.get_by_role("slider").first.focus()
+        page.keyboard.press("End")
+        page.get_by_text("would have said something else of").wait_for()
+        page.get_by_text("✓ It would have stopped 1 escapes that people found.").wait_for()
+        for scheme in ("light", "dark") if SCREENSHOTS in os.environ else ():
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(500)
+            page.screenshot(path=Path(os.environ[SCREENSHOTS]) / f"models-{scheme}.png")
