@@ -18,6 +18,7 @@ from inspection.errors import StoreError
 from inspection.ledger import effective_severity
 from inspection.messages import Severity, Verdict
 from inspection.store import Reader
+from inspection.store.health import Health, health
 from inspection.store.reader import (
     Absence,
     BypassRow,
@@ -68,6 +69,9 @@ class NotOk:
     anything of them. There are none, unless something is badly wrong."""
 
 
+NOTHING_KNOWN = Health((), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What is known of a line."""
@@ -86,6 +90,7 @@ class Snapshot:
     events: tuple[EventRow, ...]
     bypass: BypassRow | None = None
     challenge: ChallengeRow | None = None
+    health: Health = NOTHING_KNOWN
     fault: str = ""
     """Why the store could not be read just now; everything else is then from ``read_ns``."""
 
@@ -144,6 +149,7 @@ class Line:
             events=tuple(self._reader.events(limit=EVENTS)),
             bypass=bypass,
             challenge=challenge,
+            health=health(self._reader),
         )
 
     # ------------------------------------------------------------------------ what is not OK

@@ -500,6 +500,19 @@ TEXTS: dict[str, tuple[str, str]] = {
         "✕ Nicht aufgezeichnet: {text}. Ihr Text ist noch da.",
     ),
     "told.unreadable": ("✕ {fault}", "✕ {fault}"),
+    "line.an_hour": ("Parts an hour", "Teile je Stunde"),
+    "line.points_an_hour": ("{count} points an hour", "{count} Punkte je Stunde"),
+    "line.rates": ("NOK {nok}, REVIEW {review}", "NOK {nok}, REVIEW {review}"),
+    "line.edge.there": ("✓ {edge} since {when}", "✓ {edge} seit {when}"),
+    "line.edge.gone": ("✕ {edge} lost at {when}", "✕ {edge} verloren um {when}"),
+    "line.plc.took": (
+        "PLC took its last verdict {age} ago",
+        "SPS nahm ihr letztes Urteil vor {age}",
+    ),
+    "line.plc.never": (
+        "✕ no verdict was taken by a PLC yet",
+        "✕ noch kein Urteil wurde von einer SPS genommen",
+    ),
     # ---------------------------------------------------------------------------------- models
     "models.none": (
         "ui.toml names no model package: write them in models.",

@@ -15,6 +15,7 @@ from inspection.messages import Action, LookPurpose, Verdict
 from inspection.record import part_record
 from inspection.shifts import Calendar
 from inspection.store import Reader
+from inspection.store.health import health
 from inspection.store.looks import looks, studies
 from inspection.store.parts import parts_like, proof
 from inspection.store.rollups import point_counts, slots
@@ -48,6 +49,7 @@ def ask_everything(floor: Floor, reader: Reader) -> None:
     """What the pages ask."""
     run = reader.runs()[0]
     ids = [row.run for row in reader.runs(limit=5)]
+    health(reader)
     line = Line(reader, SystemClock())
     assert not isinstance(line.look(8), str)
     assert not isinstance(line.look(None), str)

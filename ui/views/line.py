@@ -7,6 +7,7 @@ session by the id of its run: a position in a list would mean another part as so
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -22,6 +23,7 @@ from ui.queries import AbsenceGroup, Found, NotOk, Snapshot, grouped, only
 from ui.views.shared import Shared, begin, running_word, show, stopped
 from ui.words import say
 
+HOUR_NS = 3600 * 10**9
 REFRESH_S = 2
 SILENT_S = 60
 """An open part and a station that has written nothing for so long do not go together."""
@@ -78,7 +80,8 @@ def _live(shared: Shared) -> None:
         return
     head.html(_head(shared.title, snapshot, now_ns).text)
     show(*_warnings(snapshot, now_ns), stopped(now_ns))
-    show(_numbers(snapshot.production))
+    show(_numbers(snapshot.production, _hours(snapshot, WINDOWS.get(window or WINDOW), now_ns)))
+    show(_health(snapshot, now_ns))
     show(_contradictions(snapshot.not_ok), tag("p", say("ok.means"), class_="meaning"))
     with st.container(key="lower"):
         left, right = st.columns([43, 57], gap="medium")
@@ -172,7 +175,40 @@ def _unknown(why: str) -> Html:
 # ----------------------------------------------------------------------------------- numbers
 
 
-def _numbers(production: Production) -> Html:
+def _hours(snapshot: Snapshot, window: float | None, now_ns: int) -> float:
+    """How long the line has been at work in the window, as far as its runs say."""
+    oldest_ns = min((run.begun_ns for run in snapshot.runs), default=now_ns)
+    # Of more runs than are listed, only the window's own length is known.
+    known = (now_ns - oldest_ns) / HOUR_NS
+    if len(snapshot.runs) < snapshot.production.runs:
+        known = math.inf
+    hours = min(known, math.inf if window is None else window)
+    return hours if math.isfinite(hours) else 0.0
+
+
+def _health(snapshot: Snapshot, now_ns: int) -> Html:
+    """Whether edges and PLC are there, as the station wrote it down last."""
+    told = [
+        span(
+            "edge" if each.connected else "edge gone",
+            say(
+                "line.edge.there" if each.connected else "line.edge.gone",
+                edge=each.edge,
+                when=words.clock_time(each.since_ns, now_ns),
+            ),
+        )
+        for each in snapshot.health.edges
+    ]
+    taken = snapshot.health.taken_ns
+    if taken is not None:
+        age = words.duration(max(0.0, (now_ns - taken) / 1e9))
+        told.append(span("edge", say("line.plc.took", age=age)))
+    elif snapshot.production.runs:
+        told.append(span("edge gone", say("line.plc.never")))
+    return div("health", *told) if told else Html("")
+
+
+def _numbers(production: Production, hours: float) -> Html:
     total = production.total
     terms = (
         ("ok", f"{words.VERDICT_MARKS[Verdict.OK]} OK", total.ok),
@@ -193,6 +229,7 @@ def _numbers(production: Production) -> Html:
         equation += [span("sign", "+")] if place else []
         equation.append(_term(name, label, words.number(count)))
     judged = production.parts_ok + production.parts_nok + production.parts_hold
+    settled = total.planned - total.open
     return div(
         "numbers",
         div(
@@ -227,7 +264,25 @@ def _numbers(production: Production) -> Html:
             div("small", say("line.first_ok", count=words.number(production.first_ok))),
             div("small", say("line.first_judged", count=words.number(production.first_runs))),
         ),
+        div(
+            "panel",
+            div("title", say("line.an_hour")),
+            div("big hourly", _an_hour(judged, hours)),
+            div("small", say("line.points_an_hour", count=_an_hour(settled, hours))),
+            div(
+                "small",
+                say(
+                    "line.rates",
+                    nok=words.share(total.nok, settled, 2),
+                    review=words.share(total.review, settled, 2),
+                ),
+            ),
+        ),
     )
+
+
+def _an_hour(count: int, hours: float) -> str:
+    return words.number(round(count / hours)) if hours > 0 else "–"
 
 
 def _term(class_: str, label: str, value: str) -> Html:
