@@ -90,11 +90,10 @@ def read_key(path: Path) -> bytes:
     try:
         key = bytes.fromhex(path.read_text("ascii").strip())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"evidence key {path}: cannot be read: {error}") from None
+        raise ConfigurationError(f"key {path}: cannot be read: {error}") from None
     if len(key) != KEY_BYTES:
         raise ConfigurationError(
-            f"evidence key {path}: {len(key)} bytes, not {KEY_BYTES}: make one with"
-            " `openssl rand -hex 32`"
+            f"key {path}: {len(key)} bytes, not {KEY_BYTES}: make one with `openssl rand -hex 32`"
         )
     return key
 
@@ -116,6 +115,6 @@ def own_key(path: Path) -> bytes:
             sync_folder(path.parent)
         except OSError as error:
             raise ConfigurationError(
-                f"evidence key {path}: cannot be made: {error}: check the disk"
+                f"key {path}: cannot be made: {error}: check the disk"
             ) from None
     return read_key(path)
