@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from test_people_on_a_line import PASSWORD, Floor
+from test_people_on_a_line import Floor
 from test_ui import SCREENSHOTS, needs_chromium
-from test_ui_review import browser, looking, package, serving
+from test_ui_review import browser, looking, package, serving, signed_in
 
 from inspection import messages as m
 from inspection.evidence import EvidenceStore
@@ -72,17 +72,6 @@ def truths(floor: Floor) -> dict[str, bool]:
     return found
 
 
-def log_in(page: Page, user: str) -> None:
-    page.get_by_role("button", name="Log in").first.click()
-    page.get_by_label("User").fill(user)
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password", exact=True).press("Enter")
-    page.get_by_role("button", name=user).wait_for()
-    page.get_by_text("Roles: ").wait_for()
-    page.keyboard.press("Escape")
-    page.get_by_text("Roles: ").wait_for(state="hidden")
-
-
 def plan(page: Page, study: str) -> None:
     page.get_by_text("Plan a study").click()
     page.get_by_label("Study id").fill(study)
@@ -132,19 +121,19 @@ def test_a_study_is_planned_judged_by_keys_and_evaluated(floor: Floor, browser: 
     with serving(floor) as review_url:
         url = review_url.replace("/review", "/agreement")
         with looking(browser, url) as page:
-            log_in(page, "anna")
+            signed_in(page, "anna")
             plan(page, "msa-1")
             page.get_by_text("Not finished: ").wait_for()
         with looking(browser, f"{url}?study=msa-1") as page:
             page.get_by_text("The evaluation is shown when").wait_for()  # to nobody in particular
-            log_in(page, "otto")
+            signed_in(page, "otto")
             page.locator(".ask").wait_for()
             shown = page.inner_text("body")
             assert not any(verdict.run in shown for verdict in verdicts)
             assert "v0-r" not in page.content()  # no id of a point, not even where nobody sees it
             judge(page, truth, wrong=1, most=3)
         with looking(browser, f"{url}?study=msa-1") as page:  # goes on where he left
-            log_in(page, "otto")
+            signed_in(page, "otto")
             page.get_by_text(f"3 of {ITEMS * TRIALS} answered").wait_for()
             assert judge(page, truth) == ITEMS * TRIALS - 3
             page.get_by_text("You are through").wait_for()

@@ -64,7 +64,7 @@ from ui.studies import (
     progress,
     values_of,
 )
-from ui.views.shared import Shared, begin, counter, forget, person, show
+from ui.views.shared import Shared, begin, counter, forget, large, person, show
 from ui.words import say
 
 TOO_FAST_NS = 200_000_000
@@ -73,7 +73,6 @@ KEYS = {Judged.GOOD: "G", Judged.DEFECT: "D", Judged.CANNOT_TELL: "X"}
 AGAIN = "Z"
 MARKS = {Judged.GOOD: "✓", Judged.DEFECT: "✕", Judged.CANNOT_TELL: "?"}
 GRADE_MARKS = {Grade.ACCEPTABLE: "✓", Grade.MARGINAL: "▲", Grade.UNACCEPTABLE: "✕"}
-PIXELS_PX = 160
 SHOWN = 48
 """Pictures of disagreements on one page."""
 
@@ -515,17 +514,7 @@ def _question(
     left, right = st.columns([62, 38], gap="medium")
     with left:
         picture = shared.pictures.get(item.evidence, LARGE_SIDE_PX)
-        if picture.source:
-            pixels = max(picture.width_px, picture.height_px) <= PIXELS_PX
-            image = tag(
-                "img",
-                src=picture.source,
-                alt=say("agree.picture"),
-                class_="pixels" if pixels else "photo",
-            )
-            show(div("large judged", div("framed", image)))
-        else:
-            show(div("large none", picture.why))
+        show(large(picture, say("agree.picture"), "large judged"))
     with right:
         ask = say("agree.ask" if trial else "agree.ask.panel")
         place = say("agree.trial", trial=trial, trials=plan.trials) if trial else ""

@@ -26,7 +26,7 @@ from inspection.store.rollups import point_counts, slots
 from ui import analysis, words
 from ui.analysis import ALARM_COUNT, ALARM_WITHIN, Bar, By, Subgroup
 from ui.markup import Html, div, span, tag
-from ui.views.shared import Shared, begin, ready, show
+from ui.views.shared import Shared, begin, chosen_window, ready, show
 from ui.words import say
 
 HOUR_NS = 3600 * 10**9
@@ -52,17 +52,8 @@ def page(shared: Shared) -> None:
     now_ns = time.time_ns()
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         show(div("head", tag("h1", say("page.analysis"))))
-        window = st.segmented_control(
-            say("line.window"),
-            list(WINDOWS),
-            default=WINDOW,
-            required=True,
-            format_func=lambda name: say("window.all") if name == "all" else name,
-            key="analysis-window",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
-    hours = WINDOWS.get(window or WINDOW)
+        window = chosen_window(WINDOWS, WINDOW, "analysis-window")
+    hours = WINDOWS.get(window)
     since_ns = 0 if hours is None else now_ns - hours * HOUR_NS
     try:
         runs = shared.reader.runs(limit=MOST_RUNS, since_ns=since_ns)

@@ -21,7 +21,7 @@ from ui.actions import NoAnswer, NotSent, Refused, new_request
 from ui.audits import Candidate, Place, Sample
 from ui.markup import Html, div, span, tag
 from ui.pictures import LARGE_SIDE_PX
-from ui.views.shared import Shared, begin, counter, forget, person, ready, show
+from ui.views.shared import Shared, begin, counter, forget, large, person, ready, show
 from ui.words import say
 
 SHIFTS_BACK_NS = 3 * 24 * 3600 * 10**9
@@ -30,7 +30,6 @@ TOO_FAST_NS = 400_000_000
 """Less than anybody needs to see a picture."""
 KEYS = {LookWord.GOOD: "g", LookWord.DEFECT: "d", LookWord.CANNOT_TELL: "x"}
 MARKS = {LookWord.GOOD: "✓", LookWord.DEFECT: "✕", LookWord.CANNOT_TELL: "?"}
-PIXELS_PX = 400
 
 
 @dataclass
@@ -116,17 +115,7 @@ def _looking(
     stratum = next(each for each in sample if candidate in each.chosen)
     desk.share, desk.stratum = min(1.0, stratum.looked_with), stratum.name
     picture = shared.pictures.get(candidate.evidence, LARGE_SIDE_PX)
-    if picture.source:
-        small = max(picture.width_px, picture.height_px) <= PIXELS_PX
-        image = tag(
-            "img",
-            src=picture.source,
-            alt=say("picture.of", point=candidate.point),
-            class_="pixels" if small else "photo",
-        )
-        show(div("large", div("framed", image)))
-    else:
-        show(div("large none", picture.why))
+    show(large(picture, say("picture.of", point=candidate.point)))
     show(
         tag("div", say("audit.ask"), class_="ask", data_turn=str(desk.turn)),
         div("line", span("id", f"{candidate.part} {candidate.point}"), span("", candidate.view)),

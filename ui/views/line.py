@@ -20,7 +20,15 @@ from ui import words
 from ui.markup import Html, code, div, join, span, tag
 from ui.pictures import Picture
 from ui.queries import AbsenceGroup, Found, NotOk, Snapshot, grouped, only
-from ui.views.shared import Shared, begin, running_word, show, stopped
+from ui.views.shared import (
+    Shared,
+    begin,
+    chosen_window,
+    running_word,
+    scores,
+    show,
+    stopped,
+)
 from ui.words import say
 
 HOUR_NS = 3600 * 10**9
@@ -62,31 +70,21 @@ def _live(shared: Shared) -> None:
     now_ns = time.time_ns()
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         head = st.empty()
-        window = st.segmented_control(
-            say("line.window"),
-            list(WINDOWS),
-            default=WINDOW,
-            required=True,
-            format_func=lambda name: say("window.all") if name == "all" else name,
-            key="window",
-            bind="query-params",
-            label_visibility="collapsed",
-            on_change=_first_pages,
-        )
-    snapshot = shared.line.look(WINDOWS.get(window or WINDOW))
+        window = chosen_window(WINDOWS, WINDOW, "window", on_change=_first_pages)
+    snapshot = shared.line.look(WINDOWS.get(window))
     if isinstance(snapshot, str):
         head.html(div("head", tag("h1", shared.title or say("page.line"))).text)
         show(_unknown(snapshot), stopped(now_ns))
         return
     head.html(_head(shared.title, snapshot, now_ns).text)
     show(*_warnings(snapshot, now_ns), stopped(now_ns))
-    show(_numbers(snapshot.production, _hours(snapshot, WINDOWS.get(window or WINDOW), now_ns)))
+    show(_numbers(snapshot.production, _hours(snapshot, WINDOWS.get(window), now_ns)))
     show(_health(snapshot, now_ns))
     show(_contradictions(snapshot.not_ok), tag("p", say("ok.means"), class_="meaning"))
     with st.container(key="lower"):
         left, right = st.columns([43, 57], gap="medium")
         with left:
-            _parts(snapshot, window or WINDOW, now_ns)
+            _parts(snapshot, window, now_ns)
             show(_events(snapshot, now_ns))
         with right:
             _not_ok(shared, snapshot)
@@ -520,7 +518,7 @@ def _tile(shared: Shared, found: Found, row: PointRow | None, run: RunRow) -> Ht
                 span("word", f"{words.verdict_word(row.verdict)} {row.finding}"),
             ),
             div("where", f"{run.part} · {row.view}"),
-            div("scores", *_scores(row, shared.classes.get(row.package or "", ()))),
+            div("scores", *scores(row, shared.classes.get(row.package or "", ()), TOP_SCORES)),
             tag("div", said.means, span("do", f" {said.do}"), class_="why"),
             div("detail", row.detail) if row.detail else Html(""),
         ),
@@ -540,25 +538,6 @@ def _picture(picture: Picture, point: str) -> Html:
         class_="pixels" if small else "photo",
     )
     return div("picture", image)
-
-
-def _scores(row: PointRow, names: tuple[str, ...]) -> list[Html]:
-    """The strongest classes, the strongest first; by number where nobody told their names."""
-    if row.scores is None:
-        return []
-    ranked = sorted(enumerate(row.scores), key=lambda item: -item[1])[:TOP_SCORES]
-    named = len(names) == len(row.scores)
-    return [
-        tag(
-            "div",
-            span("name", names[index] if named else say("class.number", number=index)),
-            # Cut off: 1.00 is said of a full 1 only.
-            span("value", f"{int(score * 1000) / 1000:.3f}"),
-            class_="score",
-            style=f"--share: {score:.0%}",
-        )
-        for index, score in ranked
-    ]
 
 
 def _absences(

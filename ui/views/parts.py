@@ -22,11 +22,12 @@ from ui import words
 from ui.body_drawing import SHAPES, Drawing, drawn
 from ui.markup import Html, code, div, join, span, tag
 from ui.pictures import LARGE_SIDE_PX, Picture
-from ui.views.shared import Shared, begin, ready, show
+from ui.views.shared import Shared, begin, large, ready, scores, show
 from ui.words import say
 
 NEWEST = 15
 PAST_RUNS = 12
+TOP_SCORES = 4
 COLOURS = {
     Verdict.OK.value: "#4c9a6a",
     Verdict.NOK.value: "#d6453b",
@@ -332,7 +333,7 @@ def _point(
     picture, facts = st.columns([46, 54], gap="medium")
     with picture:
         shown = Picture(fault="picture.none") if found is None else _large(shared, found)
-        show(_framed(shown, name))
+        show(large(shown, say("picture.of", point=name)))
     with facts:
         show(_facts(shared, planned, name, found))
         show(*_spoken(of_point, [each for each in seen if each.point == name], now_ns))
@@ -342,19 +343,6 @@ def _point(
 
 def _large(shared: Shared, found: PointRow) -> Picture:
     return shared.pictures.get(found.evidence, LARGE_SIDE_PX)
-
-
-def _framed(picture: Picture, name: str) -> Html:
-    if not picture.source:
-        return div("large none", picture.why)
-    small = max(picture.width_px, picture.height_px) <= 400
-    image = tag(
-        "img",
-        src=picture.source,
-        alt=say("picture.of", point=name),
-        class_="pixels" if small else "photo",
-    )
-    return div("large", div("framed", image))
 
 
 def _facts(shared: Shared, planned: Point, name: str, found: PointRow | None) -> Html:
@@ -377,7 +365,7 @@ def _facts(shared: Shared, planned: Point, name: str, found: PointRow | None) ->
             ),
             tag("div", reason.means, span("do", f" {reason.do}"), class_="why"),
             div("detail", found.detail) if found.detail else Html(""),
-            div("scores", *_scores(found, names)),
+            div("scores", *scores(found, names, TOP_SCORES)),
         ]
     facts = [
         (say("parts.view"), planned.view),
@@ -412,23 +400,6 @@ def _short(value: str | None) -> str:
 def _place(point: Point) -> str:
     known = [("x", point.x), ("y", point.y), ("z", point.z)]
     return ", ".join(f"{axis} {value:.1f} mm" for axis, value in known if value is not None)
-
-
-def _scores(row: PointRow, names: Sequence[str]) -> list[Html]:
-    if row.scores is None:
-        return []
-    named = len(names) == len(row.scores)
-    ranked = sorted(enumerate(row.scores), key=lambda item: -item[1])[:4]
-    return [
-        tag(
-            "div",
-            span("name", names[at] if named else say("class.number", number=at)),
-            span("value", f"{int(score * 1000) / 1000:.3f}"),
-            class_="score",
-            style=f"--share: {score:.0%}",
-        )
-        for at, score in ranked
-    ]
 
 
 def _spoken(said: Sequence[WordRow], seen: Sequence[LookRow], now_ns: int) -> list[Html]:

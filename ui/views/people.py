@@ -11,7 +11,7 @@ from inspection.store.log import log
 from ui import people, words
 from ui.analysis import as_csv
 from ui.markup import div, tag
-from ui.views.shared import Shared, begin, person, ready, show
+from ui.views.shared import Shared, begin, chosen_window, person, ready, show
 from ui.words import say
 
 DAY_NS = 24 * 3600 * 10**9
@@ -24,17 +24,8 @@ def page(shared: Shared) -> None:
     now_ns = time.time_ns()
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         show(div("head", tag("h1", say("page.people"))))
-        window = st.segmented_control(
-            say("line.window"),
-            list(WINDOWS),
-            default="7 d",
-            required=True,
-            format_func=lambda name: say("window.all") if name == "all" else name,
-            key="people-window",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
-    days = WINDOWS.get(window or "7 d")
+        window = chosen_window(WINDOWS, "7 d", "people-window")
+    days = WINDOWS.get(window)
     session = person()
     if session is None:
         show(div("warning", say("people.log_in")))

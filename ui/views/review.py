@@ -24,7 +24,17 @@ from ui.actions import NoAnswer, NotSent, Refused, Session, new_request
 from ui.configuration import Known
 from ui.markup import Html, code, div, span, tag
 from ui.pictures import LARGE_SIDE_PX, Picture
-from ui.views.shared import Shared, begin, counter, forget, person, running_word, show, stopped
+from ui.views.shared import (
+    PIXELS_PX,
+    Shared,
+    begin,
+    counter,
+    forget,
+    person,
+    running_word,
+    show,
+    stopped,
+)
 from ui.waiting import Detail, Item, Member, Need, Queue, asked_of, similar
 from ui.words import say
 
@@ -33,8 +43,6 @@ TOO_FAST_NS = 200_000_000
 """Nobody sees a picture and answers within this time: a key that was held down or hit twice."""
 SIMILAR_SHOWN = 12
 IDS_SHOWN = 60
-PIXELS_PX = 160
-"""A picture up to this size is shown with its pixels as squares."""
 LONGEST_TEXT = 500
 
 KEYS = {

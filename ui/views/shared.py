@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -12,16 +12,20 @@ from inspection.keys import ClientKeys
 from inspection.plan import Plan
 from inspection.shifts import Calendar
 from inspection.store import Reader
+from inspection.store.reader import PointRow
 from ui import words
 from ui.actions import Counter, Session
 from ui.audits import Audits
 from ui.configuration import Known
-from ui.markup import Html, join, tag
-from ui.pictures import Pictures
+from ui.markup import Html, div, join, span, tag
+from ui.pictures import Picture, Pictures
 from ui.queries import Line
 from ui.studies import Studies
 from ui.waiting import Waiting
 from ui.words import say
+
+PIXELS_PX = 160
+"""A picture no larger than this is enlarged without smoothing: each square is a pixel."""
 
 
 class Plans:
@@ -103,6 +107,52 @@ def show(*content: Html) -> None:
     """Pieces of markup; nothing at all where there are none."""
     if text := join(*content).text:
         st.html(text)
+
+
+def chosen_window(
+    choices: Iterable[str], default: str, key: str, on_change: Callable[[], None] | None = None
+) -> str:
+    """How far back a page looks; it is in the address."""
+    chosen = st.segmented_control(
+        say("line.window"),
+        list(choices),
+        default=default,
+        required=True,
+        format_func=lambda name: say("window.all") if name == "all" else name,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+        on_change=on_change,
+    )
+    return chosen or default
+
+
+def large(picture: Picture, alt: str, class_: str = "large") -> Html:
+    """A picture that somebody looks at closely; a small one keeps its pixels."""
+    if not picture.source:
+        return div("large none", picture.why)
+    pixels = max(picture.width_px, picture.height_px) <= PIXELS_PX
+    image = tag("img", src=picture.source, alt=alt, class_="pixels" if pixels else "photo")
+    return div(class_, div("framed", image))
+
+
+def scores(row: PointRow, names: Sequence[str], most: int) -> list[Html]:
+    """The strongest classes, the strongest first; by number where nobody told their names."""
+    if row.scores is None:
+        return []
+    ranked = sorted(enumerate(row.scores), key=lambda item: -item[1])[:most]
+    named = len(names) == len(row.scores)
+    return [
+        tag(
+            "div",
+            span("name", names[index] if named else say("class.number", number=index)),
+            # Cut off: 1.00 is said of a full 1 only.
+            span("value", f"{int(score * 1000) / 1000:.3f}"),
+            class_="score",
+            style=f"--share: {score:.0%}",
+        )
+        for index, score in ranked
+    ]
 
 
 def ready() -> None:
