@@ -291,6 +291,7 @@ class Store(PeopleTables):
         begun. Raises `StoreError` where that fails; the store itself can be used again.
         """
         next_record = self._next_record
+        self._check_file()
         try:
             self._inside = True
             if self._clock.monotonic_ns() - self._begun_ns > UNNEEDED_NS:
@@ -313,7 +314,6 @@ class Store(PeopleTables):
             self._inside = False
 
     def _begin(self) -> None:
-        self._check_file()
         if self._kept is None:
             self._kept = self._engine.connect()
         self._kept.begin()

@@ -159,9 +159,9 @@ DEFECTS = (
         (
             Change(
                 "inspection/store/writer.py",
-                "            self._insert(table, outbox_id=outbox, edge_id=edge,"
+                "            self._insert(schema.outbox, outbox_id=outbox, edge_id=edge,"
                 " committed=committed)\n",
-                "            self._insert(table, outbox_id=outbox, edge_id=edge,"
+                "            self._insert(schema.outbox, outbox_id=outbox, edge_id=edge,"
                 " committed=committed)\n"
                 '        self._db.exec_driver_sql("COMMIT")\n'
                 '        self._db.exec_driver_sql("BEGIN IMMEDIATE")\n',
