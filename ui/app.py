@@ -19,7 +19,7 @@ from ui.pictures import Pictures
 from ui.queries import Line
 from ui.studies import Studies
 from ui.views import agreement, analysis, audit, line, login, models, parts, people, review
-from ui.views.shared import Plans, Shared, begin
+from ui.views.shared import Plans, Shared, begin, started
 from ui.waiting import Waiting
 from ui.words import say
 
@@ -74,6 +74,7 @@ def language() -> None:
 
 
 def main() -> None:
+    started()
     opened = shared(sys.argv[1])
 
     def line_page() -> None:

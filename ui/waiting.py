@@ -37,6 +37,13 @@ GOOD_RUNS = 300
 """How far back a good picture of the same point is looked for."""
 GOOD_PICTURES = 2
 KEPT_PASTS = 400
+HELD_NS = 10 * SECOND_NS
+"""A page says again what it shows every few seconds; one that was closed does not."""
+READ_TOGETHER = 40
+"""Runs whose points are read at once."""
+READ_NS = SECOND_NS // 4
+"""After so long a look lets the rest wait for the next one: who opens the page in the morning is
+not kept waiting for what is a week old."""
 SEEN_VERDICTS = (Verdict.NOK, Verdict.REVIEW, Verdict.NOT_INSPECTED)
 
 
@@ -129,9 +136,14 @@ class Queue:
     """How many runs were looked through."""
     cut: bool = False
     """Whether there is more than is listed."""
+    unread: int = 0
+    """How many runs are still to be looked through, all older than those that were."""
 
 
-def urgency(item: Item) -> tuple[int, int, int, int, str]:
+_Rank = tuple[int, int, int, int, str]
+
+
+def urgency(item: Item) -> _Rank:
     """Severity first; then what the answer is worth.
 
     An answer that can change the verdict on the part is worth more than one that confirms it, the
@@ -161,7 +173,8 @@ class _Part:
     """What is kept of the latest run of a part."""
 
     run: RunRow
-    items: tuple[Item, ...]
+    items: tuple[tuple[_Rank, Item], ...]
+    """With the rank of each, which is asked for each time that the list is made."""
 
 
 class Waiting:
@@ -178,6 +191,8 @@ class Waiting:
         self._word = -1
         self._newest = 0
         self._plans: dict[str, tuple[Plan, Mapping[str, Point]]] = {}
+        self._held: dict[tuple[str, str], tuple[str, int]] = {}
+        """By whom an item is looked at, and until when that holds without being said again."""
         self._pasts: OrderedDict[tuple[str, str, int], tuple[tuple[PastRow, ...], ...]] = (
             OrderedDict()
         )
@@ -211,6 +226,24 @@ class Waiting:
                 return
             self._list()
 
+    def hold(self, desk: str, item: Item) -> None:
+        """Somebody looks at an item, at a desk of that name: the others are asked something else
+        for a while (`held`). It binds nobody: whoever decides first has decided."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            self._held = {
+                key: (who, until)
+                for key, (who, until) in self._held.items()
+                if until > now and who != desk
+            }
+            self._held.setdefault(item.key, (desk, now + HELD_NS))
+
+    def held(self, desk: str) -> set[tuple[str, str]]:
+        """The items that are looked at, at other desks."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            return {key for key, (who, until) in self._held.items() if who != desk and until > now}
+
     def _read(self) -> None:
         runs = self._reader.runs(limit=MAX_RUNS)
         word = self._reader.newest_word()
@@ -226,21 +259,30 @@ class Waiting:
             for part, run in latest.items()
             if known.get(part) != (run.run, run.verdict_seq) or run.run in changed
         ]
-        terms = self._terms(new)
-        self._keep(new, terms)
+        # What is listed must be right at once; the others, newest first, may come a little later.
+        listed = [run for run in new if run.part in known]
+        self._keep(listed, self._terms(listed))
         self._word = word
+        rest = [run for run in new if run.part not in known]
+        until = self._clock.monotonic_ns() + READ_NS
+        while rest and self._clock.monotonic_ns() <= until:
+            some, rest = rest[:READ_TOGETHER], rest[READ_TOGETHER:]
+            self._keep(some, self._terms(some))
         self._newest = max((run.number for run in runs), default=0)
-        self._list(len(runs))
+        self._list(len(runs) - len(rest), len(rest))
 
-    def _list(self, runs: int | None = None) -> None:
-        before = self._queue.runs if self._queue is not None else 0
-        items = sorted((item for part in self._parts.values() for item in part.items), key=urgency)
+    def _list(self, runs: int | None = None, unread: int | None = None) -> None:
+        before = Queue((), 0, None) if self._queue is None else self._queue
+        ranked = sorted(
+            (each for part in self._parts.values() for each in part.items), key=_rank_of
+        )
         self._queue = Queue(
-            items=tuple(items[:MAX_ITEMS]),
+            items=tuple(item for _, item in ranked[:MAX_ITEMS]),
             read_ns=self._clock.wall_ns(),
             running=None,
-            runs=before if runs is None else runs,
-            cut=len(items) > MAX_ITEMS,
+            runs=before.runs if runs is None else runs,
+            cut=len(ranked) > MAX_ITEMS,
+            unread=before.unread if unread is None else unread,
         )
 
     def _terms(self, runs: Sequence[RunRow]) -> dict[str, TermsRow]:
@@ -293,8 +335,8 @@ class Waiting:
             else:
                 items = []
             waits = sum(item.count for item in items)
-            kept = tuple(replace(item, part_waits=waits) for item in items)
-            self._parts[run.part] = _Part(run, kept)
+            kept = [replace(item, part_waits=waits) for item in items]
+            self._parts[run.part] = _Part(run, tuple((urgency(item), item) for item in kept))
 
     # ------------------------------------------------------------------------------- judging
 
@@ -389,7 +431,7 @@ class Waiting:
         with self._lock:
             for part in self._parts.values():
                 if part.run.run == run:
-                    waits = (each for each in part.items if each.point == point)
+                    waits = (each for _, each in part.items if each.point == point)
                     return next(waits, None) or self._settled(part.run, point)
         return None
 
@@ -471,6 +513,10 @@ class Waiting:
             tuple(each for each in history if each.row.run != item.run)[:HISTORY_RUNS],
             tuple(each for each in good_ones if each.row.run != item.run)[:GOOD_PICTURES],
         )
+
+
+def _rank_of(ranked: tuple[_Rank, Item]) -> _Rank:
+    return ranked[0]
 
 
 def similar(queue: Queue, item: Item, limit: int) -> list[Item]:

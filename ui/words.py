@@ -281,6 +281,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "review.waiting": ("{points} waiting", "{points} warten"),
     "review.of_runs": ("in the newest {runs}", "in den neuesten {runs}"),
     "review.cut": ("the most urgent {count} are listed", "die dringendsten {count} sind gelistet"),
+    "review.unread": (
+        "{runs} before them are still being read",
+        "{runs} davor werden noch gelesen",
+    ),
     "review.no_decisions": (
         (
             "✕ No station runs on this machine: nothing can be decided now. Shown is what was on"

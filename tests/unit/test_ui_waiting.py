@@ -124,6 +124,47 @@ def test_similar_are_the_same_question_at_the_same_point_first() -> None:
 # --------------------------------------------------------------------------- at a real station
 
 
+class Ticking:
+    """A clock on which a nanosecond goes by each time that somebody looks at it."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def monotonic_ns(self) -> int:
+        self.now_ns += 1
+        return self.now_ns
+
+    def wall_ns(self) -> int:
+        return self.now_ns
+
+    def boot_id(self) -> str:
+        return "boot"
+
+
+def test_older_parts_are_read_later_than_newer_ones_and_what_is_listed_stays_right(
+    make: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.waiting.READ_TOGETHER", 1)
+    monkeypatch.setattr("ui.waiting.READ_NS", 1)  # over when one was read
+    desk = make()
+    runs = [desk.inspected((Verdict.NOK, Verdict.OK), part=part) for part in ("old", "mid", "new")]
+    clock = Ticking()
+    waiting = Waiting(Reader(desk.folder / "station.db"), clock)
+
+    def look() -> tuple[list[str], int, int]:
+        clock.now_ns += 10**9
+        queue = waiting.look()
+        assert isinstance(queue, Queue)
+        return [each.part for each in queue.items], queue.runs, queue.unread
+
+    assert look() == (["new"], 1, 2)
+    desk.decide("anna", runs[2], "p0", Action.OVERRULE)
+    assert look() == (["mid"], 2, 1)
+    desk.inspected((Verdict.NOK, Verdict.OK), part="newer")
+    assert look() == (["newer", "mid"], 3, 1)
+    assert look() == (["newer", "mid", "old"], 4, 0)
+
+
 def test_what_the_machine_did_not_call_ok_waits_and_an_open_run_does_not(
     make: Callable[..., Desk],
 ) -> None:
@@ -192,6 +233,22 @@ def test_nobody_is_the_second_person_to_himself(make: Callable[..., Desk]) -> No
     assert desk.asks("ben") == [("part-1", "p1", Need.SECOND)]
     assert isinstance(desk.decide("ben", run, "p1", Action.CONFIRM), m.Decided)
     assert desk.asks("anna") == desk.asks("ben") == [("part-1", "p1", Need.DISAGREEMENT)]
+
+
+def test_what_one_looks_at_is_held_for_others_until_he_looks_at_another_or_goes(
+    make: Callable[..., Desk],
+) -> None:
+    desk = make()
+    desk.inspected((Verdict.NOK, Verdict.REVIEW))
+    first, second = desk.waits().items
+    desk.waiting.hold("a", first)
+    assert (desk.waiting.held("a"), desk.waiting.held("b")) == (set(), {first.key})
+    desk.waiting.hold("b", first)  # it was the last one: the first to look keeps it
+    assert (desk.waiting.held("a"), desk.waiting.held("b")) == (set(), {first.key})
+    desk.waiting.hold("a", second)
+    assert (desk.waiting.held("b"), desk.waiting.held("c")) == ({second.key}, {second.key})
+    desk.clock.advance(s=11)
+    assert desk.waiting.held("b") == set()
 
 
 def test_only_the_latest_run_of_a_part_is_asked_about(make: Callable[..., Desk]) -> None:

@@ -64,7 +64,7 @@ from ui.studies import (
     progress,
     values_of,
 )
-from ui.views.shared import Shared, begin, counter, forget, large, person, show
+from ui.views.shared import Shared, begin, counter, forget, large, person, ready, show
 from ui.words import say
 
 TOO_FAST_NS = 200_000_000
@@ -112,6 +112,7 @@ def page(shared: Shared) -> None:
     if not chosen:
         _list(shared, studies)
         _planning(shared, desk)
+        ready("agreement")
         return
     st.button(
         f"← {say('agree.back')}", key="all-studies", type="tertiary", on_click=_go, args=("",)
@@ -123,6 +124,7 @@ def page(shared: Shared) -> None:
         show(div("alarm", say("agree.broken", study=listed.study, fault=listed.fault)))
     else:
         _study(shared, desk, listed, listed.plan)
+    ready("agreement")
 
 
 def _desk() -> Desk:

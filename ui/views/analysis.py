@@ -75,7 +75,7 @@ def page(shared: Shared) -> None:
                 _trend(shared, plan_hash)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
-    ready()
+    ready("analysis")
 
 
 def _plan(runs: Sequence[RunRow]) -> str:

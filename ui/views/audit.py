@@ -70,7 +70,7 @@ def page(shared: Shared) -> None:
             _measured(shared, shift)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
-    ready()
+    ready("audit")
 
 
 def _desk() -> Desk:

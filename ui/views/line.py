@@ -24,9 +24,11 @@ from ui.views.shared import (
     Shared,
     begin,
     chosen_window,
+    ready,
     running_word,
     scores,
     show,
+    started,
     stopped,
 )
 from ui.words import say
@@ -66,6 +68,7 @@ def page(shared: Shared) -> None:
 
 
 def _live(shared: Shared) -> None:
+    started()
     begin()
     now_ns = time.time_ns()
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
@@ -88,6 +91,7 @@ def _live(shared: Shared) -> None:
             show(_events(snapshot, now_ns))
         with right:
             _not_ok(shared, snapshot)
+    ready("line")
 
 
 # -------------------------------------------------------------------------------------- head

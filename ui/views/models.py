@@ -27,7 +27,7 @@ def page(shared: Shared) -> None:
     show(div("head", tag("h1", say("page.models"))))
     if not shared.models:
         show(div("empty", say("models.none")))
-        ready()
+        ready("models")
         return
     package = st.selectbox(
         say("models.package"),
@@ -47,7 +47,7 @@ def page(shared: Shared) -> None:
         _card(known)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
-    ready()
+    ready("models")
 
 
 def _label(known: Mapping[str, Known], package: str) -> str:

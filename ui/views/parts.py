@@ -53,7 +53,7 @@ def page(shared: Shared) -> None:
                 show(div("empty", say("parts.none")))
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
-    ready()
+    ready("parts")
 
 
 # -------------------------------------------------------------------------------------- search

@@ -29,14 +29,14 @@ def page(shared: Shared) -> None:
     session = person()
     if session is None:
         show(div("warning", say("people.log_in")))
-        ready()
+        ready("people")
         return
     show(div("hint", say("people.you", name=session.user, roles=", ".join(sorted(session.roles)))))
     try:
         entries = log(shared.reader, since_ns=0 if days is None else now_ns - days * DAY_NS)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
-        ready()
+        ready("people")
         return
     left, right = st.columns([66, 34], gap="medium")
     with left:
@@ -85,4 +85,4 @@ def page(shared: Shared) -> None:
             show(div("empty", say("analysis.judged.none")))
         key = "people.named" if shared.reviewers_key is None else "people.pseudonyms"
         show(div("hint", say(key)))
-    ready()
+    ready("people")

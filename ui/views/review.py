@@ -31,8 +31,10 @@ from ui.views.shared import (
     counter,
     forget,
     person,
+    ready,
     running_word,
     show,
+    started,
     stopped,
 )
 from ui.waiting import Detail, Item, Member, Need, Queue, asked_of, similar
@@ -72,6 +74,8 @@ class Said:
 class Table:
     """What one browser session has before it. Nothing of it is shared."""
 
+    desk: str = field(default_factory=new_request)
+    """A name for this place, so that two people are not asked the same."""
     detail: Detail | None = None
     turn: int = 0
     shown_ns: int = 0
@@ -115,6 +119,7 @@ def _table() -> Table:
 
 
 def _live(shared: Shared) -> None:
+    started()
     begin()
     now_ns = time.time_ns()
     queue = shared.waiting.look()
@@ -140,13 +145,16 @@ def _live(shared: Shared) -> None:
     if table.detail is None:
         _nothing(shared, table, listed)
         return
+    if session is not None:
+        shared.waiting.hold(table.desk, table.detail.item)
     _question(shared, table, queue, session)
+    ready("review")
     _read_ahead(shared, table, listed)
 
 
 def _lay_next(shared: Shared, table: Table, listed: Sequence[Item]) -> None:
     """Take up the most urgent question that was neither passed over nor set aside."""
-    item = next((each for each in listed if each.key not in table.passed), None)
+    item = _next(shared, table, listed)
     if item is None:
         return
     if table.ahead is not None and table.ahead.item == item:
@@ -158,10 +166,21 @@ def _lay_next(shared: Shared, table: Table, listed: Sequence[Item]) -> None:
         table.told = [("alarm", say("told.unreadable", fault=error))]
 
 
+def _next(shared: Shared, table: Table, listed: Sequence[Item]) -> Item | None:
+    """The most urgent that this person has not passed over; one that somebody else has before him
+    only where there is no other."""
+    held = shared.waiting.held(table.desk)
+    mine = (each for each in listed if each.key not in table.passed)
+    first = next(mine, None)
+    if first is None or first.key not in held:
+        return first
+    return next((each for each in mine if each.key not in held), first)
+
+
 def _read_ahead(shared: Shared, table: Table, listed: Sequence[Item]) -> None:
     """Have the next question and its pictures at hand before they are asked for."""
-    here = None if table.detail is None else table.detail.item.key
-    item = next((i for i in listed if i.key not in table.passed and i.key != here), None)
+    here = None if table.detail is None else table.detail.item
+    item = _next(shared, table, [each for each in listed if each != here])
     if item is None or (table.ahead is not None and table.ahead.item == item):
         return
     try:
@@ -190,6 +209,10 @@ def _bar(shared: Shared, queue: Queue, asked: Sequence[Item], now_ns: int) -> No
                 span(
                     "hint", say("review.cut", count=words.number(len(asked))) if queue.cut else ""
                 ),
+                span(
+                    "hint",
+                    say("review.unread", runs=words.runs(queue.unread)) if queue.unread else "",
+                ),
                 span("state" if queue.running else "state gone", running_word(queue.running)),
                 span("read", say("head.read", when=words.clock_time(queue.read_ns, now_ns))),
             )
@@ -211,10 +234,6 @@ def _bar(shared: Shared, queue: Queue, asked: Sequence[Item], now_ns: int) -> No
         label_visibility="collapsed",
         on_change=_other_filter,
     )
-
-
-def _cut(asked: Sequence[Item]) -> Html:
-    return span("hint", say("review.cut", count=words.number(len(asked))))
 
 
 def _other_filter() -> None:

@@ -155,9 +155,18 @@ def scores(row: PointRow, names: Sequence[str], most: int) -> list[Html]:
     ]
 
 
-def ready() -> None:
-    """Say, at a page's end, that all of it is there: for whoever measures how long that takes."""
-    show(tag("span", "", class_="ready", data_ready=str(time.time_ns())))
+def started() -> None:
+    """What the server's run of a page or of its fragment begins with: see `ready`."""
+    st.session_state.started_ns = time.perf_counter_ns()
+
+
+def ready(page: str) -> None:
+    """Say, at a page's end, that all of it is there and how long the server took (milliseconds):
+    for whoever measures that, as `tests/proofs/ui_load.py` does."""
+    took_ms = (time.perf_counter_ns() - st.session_state.started_ns) / 1e6
+    now_ms = time.time_ns() // 1_000_000
+    mark = {"data_page": page, "data_ready": str(now_ms), "data_took": f"{took_ms:.1f}"}
+    show(tag("span", "", class_="ready", **mark))
 
 
 def running_word(running: bool | None) -> str:
