@@ -33,6 +33,7 @@ class By(enum.StrEnum):
     POINT = "point"
     GUN = "gun"
     VIEW = "view"
+    CAMERA = "camera"
     EDGE = "edge"
     SHIFT = "shift"
     REASON = "reason"
@@ -65,10 +66,15 @@ def pareto(
         for plan_hash, plan in plans.items()
         for point in plan.points
     }
+    cameras = {
+        (plan_hash, view.id): view.camera
+        for plan_hash, plan in plans.items()
+        for view in plan.views
+    }
     totals: dict[str, Counter[Verdict]] = {}
     points: dict[str, Counter[str]] = {}
     for each in counts:
-        name = _name(each, by, guns, calendar)
+        name = _name(each, by, guns, cameras, calendar)
         totals.setdefault(name, Counter())[each.verdict] += each.count
         points.setdefault(name, Counter())[each.point] += each.count
     ordered = sorted(totals.items(), key=lambda item: (-item[1].total(), item[0]))
@@ -89,7 +95,13 @@ def pareto(
     return bars
 
 
-def _name(each: PointCount, by: By, guns: Mapping[tuple[str, str], str], calendar: Calendar) -> str:
+def _name(
+    each: PointCount,
+    by: By,
+    guns: Mapping[tuple[str, str], str],
+    cameras: Mapping[tuple[str, str], str],
+    calendar: Calendar,
+) -> str:
     match by:
         case By.CLASS:
             return each.finding or words.reason(each.reason).short
@@ -99,6 +111,8 @@ def _name(each: PointCount, by: By, guns: Mapping[tuple[str, str], str], calenda
             return guns.get((each.plan_hash, each.point), "–")
         case By.VIEW:
             return each.view
+        case By.CAMERA:
+            return cameras.get((each.plan_hash, each.view), "–")
         case By.EDGE:
             return each.edge or "–"
         case By.REASON:

@@ -737,6 +737,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "analysis.by.point": ("Point", "Punkt"),
     "analysis.by.gun": ("Gun", "Zange"),
     "analysis.by.view": ("View", "Ansicht"),
+    "analysis.by.camera": ("Camera", "Kamera"),
     "analysis.by.edge": ("Camera's edge", "Kamerarechner"),
     "analysis.by.shift": ("Shift", "Schicht"),
     "analysis.by.reason": ("Reason", "Grund"),
@@ -840,6 +841,50 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No rise over {bodies}: {slope} hundredths a body (p = {p}).",
         "Kein Anstieg über {bodies}: {slope} Hundertstel je Teil (p = {p}).",
     ),
+    "analysis.drift": ("Drift", "Drift"),
+    "analysis.drift.hint": (
+        (
+            "The newest {now} quarters of an hour with production against the first {before} with"
+            " this plan; scores of the newest {new} bodies against the first {old} of the same"
+            " model. In all {asked} questions: where nothing has changed, one page in a hundred"
+            " is alarmed."
+        ),
+        (
+            "Die neuesten {now} Viertelstunden mit Produktion gegen die ersten {before} mit diesem"
+            " Plan; Werte der neuesten {new} Karosserien gegen die ersten {old} desselben Modells."
+            " Zusammen {asked} Fragen: wo sich nichts geändert hat, schlägt eine von hundert Seiten"
+            " an."
+        ),
+    ),
+    "analysis.drift.few": (
+        (
+            "Too little to compare yet: {least} quarters of an hour with production after the first"
+            " {period} of this plan are needed, or {bodies} bodies with scores of one model before"
+            " and after."
+        ),
+        (
+            "Noch zu wenig zum Vergleichen: nötig sind {least} Viertelstunden mit Produktion nach"
+            " den ersten {period} dieses Plans, oder {bodies} Karosserien mit Werten eines Modells"
+            " vorher und nachher."
+        ),
+    ),
+    "analysis.drift.none": ("✓ Nothing has drifted.", "✓ Nichts ist gedriftet."),
+    "analysis.drift.camera": ("Camera {name}", "Kamera {name}"),
+    "analysis.drift.gun": ("Gun {name}", "Zange {name}"),
+    "analysis.drift.score": ("defect score", "Fehlerwert"),
+    "analysis.drift.count": (
+        "{unit}: {what} at {now} of the points, {before} at first (p = {p}).",
+        "{unit}: {what} an {now} der Punkte, anfangs {before} (p = {p}).",
+    ),
+    "analysis.drift.scored": (
+        "{unit}: the defect score of a body is {now}, {before} at first (p = {p}).",
+        "{unit}: der Fehlerwert einer Karosserie ist {now}, anfangs {before} (p = {p}).",
+    ),
+    "analysis.drift.unit": ("Camera, gun", "Kamera, Zange"),
+    "analysis.drift.what": ("Of what", "Wovon"),
+    "analysis.drift.before": ("At first", "Anfangs"),
+    "analysis.drift.now": ("Now", "Jetzt"),
+    "analysis.drift.all": ("All that was asked ({count})", "Alles, was gefragt wurde ({count})"),
     # ----------------------------------------------------------------------------------- parts
     "parts.search": ("Part", "Teil"),
     "parts.example": ("VIN, or how it begins", "FIN oder ihr Anfang"),

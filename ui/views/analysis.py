@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import altair as alt
 import pandas as pd
@@ -19,12 +20,14 @@ from inspection.control_charts import (
     fired,
     g_chart,
 )
+from inspection.drift import LEAST_SLOTS
 from inspection.errors import StoreError
 from inspection.messages import Verdict
 from inspection.store.reader import RunRow
 from inspection.store.rollups import point_counts, slots
-from ui import analysis, words
+from ui import analysis, drifting, words
 from ui.analysis import ALARM_COUNT, ALARM_WITHIN, Bar, By, Subgroup
+from ui.drifting import Drift
 from ui.markup import Html, div, span, tag
 from ui.views.shared import Shared, begin, chosen_window, ready, show
 from ui.words import say
@@ -36,6 +39,7 @@ MOST_RUNS = 3000
 """Bodies of one control chart."""
 RECENT_RUNS = 200
 BARS = 20
+DRIFTS = 12
 TREND_RUNS = 100
 SUBGROUPS = (1, 2, 5, 10, 20)
 SERIES: dict[str, tuple[Verdict, ...]] = {
@@ -73,6 +77,7 @@ def page(shared: Shared) -> None:
                 _judged(shared, mine)
             with right:
                 _trend(shared, plan_hash)
+            _drift(shared, plan_hash, now_ns)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
     ready()
@@ -444,6 +449,81 @@ def _trend(shared: Shared, plan_hash: str) -> None:
             ),
         )
     )
+
+
+# --------------------------------------------------------------------------------------- drift
+
+
+def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
+    plan = shared.plan(plan_hash)
+    if plan is None:
+        return
+    show(div("section", tag("h2", say("analysis.drift"))))
+    told = drifting.compared(shared.reader, plan_hash, plan, shared.models, now_ns)
+    before, now = told.slots
+    old, new = told.bodies
+    if not before and min(old, new) < drifting.LEAST_BODIES:
+        show(
+            div(
+                "empty",
+                say(
+                    "analysis.drift.few",
+                    least=LEAST_SLOTS,
+                    period=drifting.PERIOD_SLOTS,
+                    bodies=drifting.LEAST_BODIES,
+                ),
+            )
+        )
+        return
+    asked = words.number(len(told.drifts))
+    show(
+        div(
+            "hint",
+            say("analysis.drift.hint", before=before, now=now, old=old, new=new, asked=asked),
+        ),
+        *(_drifted(each) for each in told.alarms[:DRIFTS]),
+    )
+    if not told.alarms:
+        show(div("sentence", say("analysis.drift.none")))
+    if told.drifts:
+        with st.expander(say("analysis.drift.all", count=asked)):
+            table = pd.DataFrame(
+                {
+                    say("analysis.drift.unit"): [_unit(each) for each in told.drifts],
+                    say("analysis.drift.what"): [_asked(each) for each in told.drifts],
+                    say("analysis.drift.before"): [each.before for each in told.drifts],
+                    say("analysis.drift.now"): [each.now for each in told.drifts],
+                    "p": [each.p_value for each in told.drifts],
+                }
+            )
+            st.dataframe(table, hide_index=True, height=300)
+            _export(table, "drift")
+
+
+def _drifted(each: Drift) -> Html:
+    """An alarm in words, with the way to the sums that it is about."""
+    score = each.what == drifting.SCORE
+    said = say(
+        "analysis.drift.scored" if score else "analysis.drift.count",
+        unit=_unit(each),
+        what=each.what,
+        now=f"{each.now:.3f}" if score else f"{each.now:.3%}",
+        before=f"{each.before:.3f}" if score else f"{each.before:.3%}",
+        p=f"{each.p_value:.1g}",
+    )
+    where = f"/analysis?analysis-by={each.unit.kind}"
+    if score:
+        where = f"/analysis?analysis-point={quote(each.unit.points[0])}"
+    link = tag("a", said, href=where, target="_self")
+    return div("sentence alarmed", span("mark", "▲ "), link)
+
+
+def _unit(each: Drift) -> str:
+    return say(f"analysis.drift.{each.unit.kind}", name=each.unit.name)
+
+
+def _asked(each: Drift) -> str:
+    return say("analysis.drift.score") if each.what == drifting.SCORE else each.what
 
 
 def _export(table: pd.DataFrame, name: str) -> None:
