@@ -35,6 +35,14 @@ class StationLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Its ``listen.people``."""
 
 
+class AlarmFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When defects of one point that come one after the other are an alarm."""
+
+    defects: Annotated[int, Meta(ge=2, le=50)] = 3
+    bodies: Annotated[int, Meta(ge=2, le=50)] = 5
+    """In succession, with the defects among them."""
+
+
 class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``ui.toml``. Paths are relative to the file."""
 
@@ -51,6 +59,8 @@ class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where to log in and to decide; without, the pages only show."""
     shifts: ShiftsFile = field(default_factory=ShiftsFile)
     """When shifts begin, for figures by shift."""
+    alarm: AlarmFile = field(default_factory=AlarmFile)
+    """When Analysis names a point at which defects are repeated."""
     reviewers: Literal["pseudonyms", "named"] = "pseudonyms"
     """Whether figures on how people review name them. The log of changes always does."""
     keys: ClientKeysFile | None = None
@@ -98,6 +108,11 @@ def read_ui(path: Path) -> UiConfig:
     if store.is_dir():
         wrong = "is a folder: name the station's database file in it (station.db)"
         raise ConfigurationError(Problem(str(path), None, "store", f"{store} {wrong}"))
+    if file.alarm.defects > file.alarm.bodies:
+        wrong = f"is more than the {file.alarm.bodies} bodies they are to be on: it would never be"
+        raise ConfigurationError(
+            Problem(str(path), None, "alarm.defects", f"{file.alarm.defects} {wrong}")
+        )
     evidence = file.evidence
     if "://" not in evidence:
         evidence = str(resolve(path, evidence).absolute())

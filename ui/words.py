@@ -767,6 +767,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Laney's p′ chart: limits of the first {base} subgroups, {spread} times as wide as chance.",
         "Laneys p′-Karte. Grenzen aus den ersten {base} Gruppen, {spread}-mal so weit wie Zufall.",
     ),
+    "analysis.about.u": (
+        "Laney's u′ chart: limits of the first {base} subgroups, {spread} times as wide as chance.",
+        "Laneys u′-Karte. Grenzen aus den ersten {base} Gruppen, {spread}-mal so weit wie Zufall.",
+    ),
     "analysis.about.g": (
         (
             "Fewer than {least} in a subgroup: the g chart of subgroups between two that have any."
@@ -823,11 +827,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "What nobody has looked at is in neither number.",
         "Was niemand angesehen hat, ist in keiner der Zahlen.",
     ),
-    "analysis.trend": ("Trend of a point", "Verlauf eines Punkts"),
+    "analysis.trend": ("Trend of a gun, of a point", "Verlauf einer Zange, eines Punkts"),
     "analysis.trend.point": ("Point", "Punkt"),
     "analysis.trend.choose": (
-        "Choose a point to see how sure the model was of a defect there, body after body.",
-        "Einen Punkt wählen: wie sicher das Modell dort eines Fehlers war, Teil um Teil.",
+        "Choose a gun or a point: how sure the model was of a defect there, body after body.",
+        "Zange oder Punkt wählen: wie sicher das Modell eines Fehlers war, Teil um Teil.",
     ),
     "analysis.trend.few": (
         "Fewer than four bodies with scores of a model that is known here.",
@@ -840,6 +844,28 @@ TEXTS: dict[str, tuple[str, str]] = {
     "analysis.trend.flat": (
         "No rise over {bodies}: {slope} hundredths a body (p = {p}).",
         "Kein Anstieg über {bodies}: {slope} Hundertstel je Teil (p = {p}).",
+    ),
+    "analysis.per": ("Counted as", "Gezählt als"),
+    "analysis.per.points": ("share of points", "Anteil der Punkte"),
+    "analysis.per.body": ("per body", "je Karosserie"),
+    "analysis.trend.gun": ("Gun", "Zange"),
+    "analysis.trend.any_gun": ("any gun", "jede Zange"),
+    "analysis.trend.of_gun": (
+        "{count} of its points, their mean on each body",
+        "{count} ihrer Punkte, im Mittel je Karosserie",
+    ),
+    "analysis.trend.newest": ("{point} on {part}, the newest", "{point} an {part}, das neueste"),
+    "analysis.measured": (
+        "Measured, mm: individual values, limits of the first {base}",
+        "Gemessen, mm: Einzelwerte, Grenzen aus den ersten {base}",
+    ),
+    "analysis.measured.ranges": (
+        "Moving range, mm: from one value to the next",
+        "Gleitende Spannweite, mm: von einem Wert zum nächsten",
+    ),
+    "analysis.measured.few": (
+        "Measured here: {count} values. A chart of individual values needs {least}.",
+        "Hier gemessen: {count} Werte. Eine Einzelwertkarte braucht {least}.",
     ),
     "analysis.drift": ("Drift", "Drift"),
     "analysis.drift.hint": (

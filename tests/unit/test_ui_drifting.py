@@ -13,7 +13,7 @@ from inspection.messages import Severity, Verdict
 from inspection.policy import Policy
 from inspection.store.rollups import SLOT_NS, SlotRow
 from inspection.store.score_rows import MOST_BODIES, ScoreRow, score_rows
-from ui import drifting
+from ui import analysis, drifting
 from ui.configuration import Known
 from ui.drifting import Unit
 
@@ -130,3 +130,39 @@ def test_a_store_of_a_few_bodies_has_too_little_to_compare(floor: Floor) -> None
     floor.inspected(OK_NOK)
     told = drifting.compared(floor.reader, floor.plan.hash, floor.plan, {}, 2**62)
     assert (told.drifts, told.slots) == ((), (0, 0))
+
+
+def of_gun(number: int, *defects: float, package: str = "m") -> list[ScoreRow]:
+    return [
+        ScoreRow(
+            number,
+            f"run-{number}",
+            f"part-{number}",
+            0,
+            f"p{place}",
+            package,
+            (defect, 1 - defect),
+        )
+        for place, defect in enumerate(defects)
+    ]
+
+
+def test_a_worn_electrode_shows_at_its_gun_before_any_of_its_points_is_a_defect() -> None:
+    rows = [row for n in range(40) for row in of_gun(n, *(0.02 + 0.002 * n,) * 4)]
+    series = analysis.gun_scores(rows, [f"p{place}" for place in range(4)], {"m": known_model()})
+    assert [each.part for each in series] == [f"part-{n}" for n in range(40)]
+    assert max(each.value for each in series) < 0.1
+    told = analysis.trend_of(series)
+    assert told is not None
+    assert told.slope == pytest.approx(0.002)
+    assert told.p_value < 1e-6
+
+
+def test_a_gun_has_no_score_on_bodies_that_show_few_of_its_points_nor_of_an_older_model() -> None:
+    rows = [*of_gun(1, 0.9, 0.9, package="old"), *of_gun(2, 0.2), *of_gun(3, 0.2, 0.2)]
+    points = ["p0", "p1", "p2", "p3"]
+    assert [each.part for each in analysis.gun_scores(rows, points, {"m": known_model()})] == [
+        "part-3"
+    ]
+    assert analysis.gun_scores(rows, points, {}) == []
+    assert analysis.gun_scores([], points, {}) == []
