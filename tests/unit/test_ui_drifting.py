@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from test_station_people import OK_NOK, Floor, floor
+from test_station_people import OK_NOK, Floor, floor, one_file
 from test_ui_analysis import PLAN, counted
 
 from inspection.drift import holm
@@ -17,7 +17,7 @@ from ui import analysis, drifting
 from ui.configuration import Known
 from ui.drifting import Unit
 
-__all__ = ["floor"]
+__all__ = ["floor", "one_file"]
 
 LEFT, RIGHT = Unit("camera", "left", ("p1", "p2")), Unit("camera", "right", ("p3", "p4"))
 
@@ -166,3 +166,17 @@ def test_a_gun_has_no_score_on_bodies_that_show_few_of_its_points_nor_of_an_olde
     ]
     assert analysis.gun_scores(rows, points, {}) == []
     assert analysis.gun_scores([], points, {}) == []
+
+
+def test_a_store_that_began_well_says_what_has_drifted_since(one_file: Floor) -> None:
+    for number in range(2 * drifting.PERIOD_SLOTS):
+        bad = number >= drifting.PERIOD_SLOTS
+        verdicts = (Verdict.OK, Verdict.NOK if bad else Verdict.OK)
+        one_file.clock.advance(ns=SLOT_NS)
+        one_file.inspected(verdicts, part=f"part-{number}")
+    now_ns = one_file.clock.wall_ns()
+    told = drifting.compared(one_file.reader, one_file.plan.hash, one_file.plan, {}, now_ns)
+    assert told.slots == (32, 32)
+    (alarm,) = told.alarms
+    assert (alarm.unit.kind, alarm.before, alarm.now) == ("camera", 0.0, 0.5)
+    assert alarm.p_value < 1e-4

@@ -326,7 +326,7 @@ def _control_chart(
         for name in ("lower", "upper")
     ]
     centre = alt.Chart(frame).mark_line(color="#8a949c").encode(x=x, y="centre:Q")
-    line = alt.Chart(frame).mark_line(color="#1f5fa8", strokeWidth=1.2).encode(x=x, y="value:Q")
+    line = alt.Chart(frame).mark_line(color="#3f8ad6", strokeWidth=1.2).encode(x=x, y="value:Q")
     marks = (
         alt.Chart(frame)
         .mark_point(filled=True, opacity=1)
@@ -334,7 +334,7 @@ def _control_chart(
             x=x,
             y="value:Q",
             shape=alt.condition(alt.datum.alarm, alt.value("triangle-up"), alt.value("circle")),
-            color=alt.condition(alt.datum.alarm, alt.value("#d6453b"), alt.value("#1f5fa8")),
+            color=alt.condition(alt.datum.alarm, alt.value("#d6453b"), alt.value("#3f8ad6")),
             size=alt.condition(alt.datum.alarm, alt.value(110), alt.value(22)),
             tooltip=["part:N", alt.Tooltip("value:Q", format=form)],
         )
@@ -487,7 +487,7 @@ def _trend_chart(series: Sequence[Score], point: str) -> None:
     )
     st.altair_chart(
         alt.Chart(frame)
-        .mark_line(point=True, color="#1f5fa8", strokeWidth=1)
+        .mark_line(point=True, color="#3f8ad6", strokeWidth=1)
         .encode(
             x=alt.X("n:Q", title=None, axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1])),
