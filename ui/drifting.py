@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,15 +78,9 @@ def compared(
     )
     asked: list[tuple[Unit, str, Change]] = []
     if before and now:
-        counts = [
-            [
-                each
-                for each in point_counts(reader, rows[0].slot_ns, rows[-1].slot_ns + 1)
-                if each.plan_hash == plan_hash
-            ]
-            for rows in (before, now)
-        ]
-        asked = by_count(each_unit, before, counts[0], now, counts[1])
+        first = _counts_at_first(reader, plan_hash, before[0].slot_ns, before[-1].slot_ns + 1)
+        last = _counts(reader, plan_hash, now[0].slot_ns, now[-1].slot_ns + 1)
+        asked = by_count(each_unit, before, first, now, last)
     points = chosen_points(each_unit)
     told, bodies = by_score(
         each_unit,
@@ -101,6 +96,17 @@ def compared(
     ]
     drifts.sort(key=lambda each: (each.p_value, each.unit.kind, each.unit.name, each.what))
     return Compared(tuple(drifts), (len(before), len(now)), bodies)
+
+
+def _counts(reader: Reader, plan_hash: str, since_ns: int, until_ns: int) -> tuple[PointCount, ...]:
+    return tuple(
+        each for each in point_counts(reader, since_ns, until_ns) if each.plan_hash == plan_hash
+    )
+
+
+# Once there are slots after them, sums of the first ones change no more; they may lie in a period
+# that was closed long ago.
+_counts_at_first = functools.lru_cache(maxsize=32)(_counts)
 
 
 def units(plan: Plan) -> list[Unit]:
@@ -190,6 +196,8 @@ def by_score(
         return [], (0, 0)
     package = now[-1].package
     known = models.get(package)
+    if known is None or known.policy is None:
+        return [], (0, 0)
     first = [row for row in before if row.package == package]
     shared = {row.number for row in before}
     last = [row for row in now if row.package == package and row.number not in shared]

@@ -869,18 +869,22 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "analysis.drift": ("Drift", "Drift"),
     "analysis.drift.hint": (
+        "Questions asked: {asked}. Where nothing has changed, one page in a hundred is alarmed.",
+        "Gestellte Fragen: {asked}. Wo sich nichts änderte, schlägt eine Seite von hundert an.",
+    ),
+    "analysis.drift.counts": (
         (
-            "The newest {now} quarters of an hour with production against the first {before} with"
-            " this plan; scores of the newest {new} bodies against the first {old} of the same"
-            " model. In all {asked} questions: where nothing has changed, one page in a hundred"
-            " is alarmed."
+            "Classes and reasons: the newest {now} quarters of an hour with production against the"
+            " first {before} with this plan."
         ),
         (
-            "Die neuesten {now} Viertelstunden mit Produktion gegen die ersten {before} mit diesem"
-            " Plan; Werte der neuesten {new} Karosserien gegen die ersten {old} desselben Modells."
-            " Zusammen {asked} Fragen: wo sich nichts geändert hat, schlägt eine von hundert Seiten"
-            " an."
+            "Klassen und Gründe: die neuesten {now} Viertelstunden mit Produktion gegen die ersten"
+            " {before} mit diesem Plan."
         ),
+    ),
+    "analysis.drift.scores": (
+        "Scores: the newest {new} bodies against the first {old} of the same model.",
+        "Werte: die neuesten {new} Karosserien gegen die ersten {old} desselben Modells.",
     ),
     "analysis.drift.few": (
         (

@@ -101,7 +101,7 @@ def test_scores_of_another_model_or_of_the_same_bodies_are_not_compared() -> Non
     now = [row for n in range(60, 110) for row in scored(n, 0.06)]
     assert drifting.by_score([LEFT], other, now, models) == ([], (0, 50))
     assert drifting.by_score([LEFT], mine, mine, models) == ([], (50, 0))
-    assert drifting.by_score([LEFT], mine, now, {})[0] == []
+    assert drifting.by_score([LEFT], mine, now, {}) == ([], (0, 0))
     assert drifting.by_score([LEFT], [], [], models) == ([], (0, 0))
 
 

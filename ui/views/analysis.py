@@ -584,12 +584,14 @@ def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
             )
         )
         return
+    rests_on = []
+    if before:
+        rests_on.append(say("analysis.drift.counts", before=before, now=now))
+    if min(old, new) >= drifting.LEAST_BODIES:
+        rests_on.append(say("analysis.drift.scores", old=old, new=new))
     asked = words.number(len(told.drifts))
     show(
-        div(
-            "hint",
-            say("analysis.drift.hint", before=before, now=now, old=old, new=new, asked=asked),
-        ),
+        div("hint", " ".join((*rests_on, say("analysis.drift.hint", asked=asked)))),
         *(_drifted(each) for each in told.alarms[:DRIFTS]),
     )
     if not told.alarms:
