@@ -16,6 +16,7 @@ Statistics 6, 1979): on a stable process a look at the page is alarmed with at m
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -106,6 +107,27 @@ def distributed(before: Sequence[float], now: Sequence[float]) -> tuple[float, f
             else:
                 paths[j] = (paths[j] * i + paths[j - 1] * j) / (i + j)
     return farthest / (m * n), min(1.0, max(0.0, 1.0 - paths[n]))
+
+
+def ranked(samples: Sequence[Sequence[float]], quantiles: Sequence[float]) -> Change:
+    """Where values lie in a distribution of which quantiles at even steps are known: their mean
+    rank, 0 to 1, against 0.5. Each sample (a body) is one value of a t test, as those in it are
+    alike; the distribution itself is taken as known. Raises `ValueError` for fewer than two."""
+    if len(samples) < 2 or not quantiles or not all(samples):
+        raise ValueError("ranks need quantiles, and two samples with values at least")
+    steps = len(quantiles) + 1
+    ranks = [
+        sum(bisect_left(quantiles, v) + bisect_right(quantiles, v) + 1 for v in each)
+        / (2 * steps * len(each))
+        for each in samples
+    ]
+    count, mean = len(ranks), sum(ranks) / len(ranks)
+    variance = sum((rank - mean) ** 2 for rank in ranks) / (count - 1)
+    off = (mean - 0.5) ** 2
+    if off < 1e-18:
+        return Change(0.5, mean, 1.0, 1.0)
+    p = f_tail(off * count / variance, 1, count - 1) if variance > 0 else 0.0
+    return Change(0.5, mean, 1.0, p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from inspection.config import Endpoint, read_config, resolve
@@ -13,7 +14,7 @@ from inspection.drawing import own_key
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Severity
-from inspection.package import CARD, POLICY, read_manifest
+from inspection.package import CARD, DEFECT_QUANTILES, POLICY, read_manifest
 from inspection.policy import Policy, read_policy
 from inspection.registry import pointer_of, versions
 from inspection.shifts import Calendar, ShiftsFile
@@ -81,6 +82,8 @@ class Known(Struct, frozen=True, kw_only=True):
     version: str = ""
     card: str = ""
     """What lies beside the graph for people to read; empty where nothing does."""
+    quantiles: tuple[float, ...] = ()
+    """Deciles of the defect score of good points in training; empty in packages without them."""
 
 
 class UiConfig(Struct, frozen=True, kw_only=True):
@@ -166,7 +169,17 @@ def _known(folder: Path) -> tuple[str, Known]:
         name=manifest.name,
         version=manifest.version,
         card=_card(folder / CARD),
+        quantiles=_quantiles(manifest.metrics.get(DEFECT_QUANTILES)),
     )
+
+
+def _quantiles(found: object) -> tuple[float, ...]:
+    """Metrics are free: what is no rising row of numbers is none."""
+    try:
+        rising = msgspec.convert(found, tuple[float, ...])
+    except msgspec.ValidationError:
+        return ()
+    return rising if list(rising) == sorted(rising) else ()
 
 
 def _card(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from inspection.drift import LEAST_SLOTS, LEVEL, Change, counted, distributed, holm
+from inspection.drift import LEAST_SLOTS, LEVEL, Change, counted, distributed, holm, ranked
 from inspection.messages import Verdict
 from inspection.plan import Plan
 from inspection.store.reader import Reader
@@ -22,6 +22,8 @@ PERIOD_SLOTS = 32
 PERIOD_BODIES = 50
 LEAST_BODIES = 20
 """Bodies with scores that each period needs."""
+TRAINING = " "
+"""What a drift of scores from those in training is of."""
 SCORE = ""
 """What a drift of scores is of: no class and no reason, which always have a name."""
 FLOOR = 1e-6
@@ -82,13 +84,11 @@ def compared(
         last = _counts(reader, plan_hash, now[0].slot_ns, now[-1].slot_ns + 1)
         asked = by_count(each_unit, before, first, now, last)
     points = chosen_points(each_unit)
-    told, bodies = by_score(
-        each_unit,
-        score_rows(reader, plan_hash, points, bodies=PERIOD_BODIES, oldest=True),
-        score_rows(reader, plan_hash, points, bodies=PERIOD_BODIES),
-        models,
-    )
+    newest = score_rows(reader, plan_hash, points, bodies=PERIOD_BODIES)
+    oldest = score_rows(reader, plan_hash, points, bodies=PERIOD_BODIES, oldest=True)
+    told, bodies = by_score(each_unit, oldest, newest, models)
     asked += told
+    asked += by_training(each_unit, newest, models)
     adjusted = holm([change.p_value for _, _, change in asked])
     drifts = [
         Drift(unit, what, change.before, change.now, p)
@@ -210,6 +210,26 @@ def by_score(
             change = Change(_share(old), _share(new), 1.0, p)
             asked.append((unit, SCORE, change))
     return asked, bodies
+
+
+def by_training(
+    each_unit: Iterable[Unit], now: Sequence[ScoreRow], models: Mapping[str, Known]
+) -> list[tuple[Unit, str, Change]]:
+    """Where the defect scores of each unit lie among those of good points in training; nothing
+    where the package of the model that spoke last does not say."""
+    known = models.get(now[-1].package) if now else None
+    if known is None or not known.quantiles:
+        return []
+    asked = []
+    for unit in each_unit:
+        wanted, bodies = set(unit.points), dict[int, list[float]]()
+        for row in now:
+            score = defect_score(row.scores, known)
+            if row.package == now[-1].package and row.point in wanted and score is not None:
+                bodies.setdefault(row.number, []).append(score)
+        if len(bodies) >= LEAST_BODIES:
+            asked.append((unit, TRAINING, ranked(list(bodies.values()), known.quantiles)))
+    return asked
 
 
 def body_scores(

@@ -902,6 +902,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "analysis.drift.camera": ("Camera {name}", "Kamera {name}"),
     "analysis.drift.gun": ("Gun {name}", "Zange {name}"),
     "analysis.drift.score": ("defect score", "Fehlerwert"),
+    "analysis.drift.rank": ("score against training", "Wert gegen Training"),
+    "analysis.drift.training": (
+        "Training: where scores lie among those of good points there, 0 to 1; 0.5 is alike.",
+        "Training: Rang der Werte unter denen guter Punkte dort, 0 bis 1; 0,5 ist gleich.",
+    ),
+    "analysis.drift.trained": (
+        "{unit}: scores have rank {now} among those in training, {before} is alike (p = {p}).",
+        "{unit}: Werte haben Rang {now} unter denen des Trainings, gleich wäre {before} (p = {p}).",
+    ),
     "analysis.drift.count": (
         "{unit}: {what} at {now} of the points, {before} at first (p = {p}).",
         "{unit}: {what} an {now} der Punkte, anfangs {before} (p = {p}).",

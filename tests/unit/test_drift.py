@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from inspection.drift import LEVEL, counted, distributed, holm
+from inspection.drift import LEVEL, counted, distributed, holm, ranked
 from inspection.statistics import binomial_tail
 
 SIZES = [300] * 32
@@ -108,3 +108,29 @@ def test_holm_adjusts_as_its_steps_say() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_values_of_the_known_distribution_are_alarmed_as_seldom_as_stated() -> None:
+    random_ = random.Random(5)
+    deciles = [place / 10 for place in range(1, 10)]
+    draws, alarms = 600, 0
+    for _ in range(draws):
+        # What lies near together in a body: half of each value is the body's.
+        bodies = [
+            [(body + random_.random()) % 1.0 for _ in range(4)]
+            for body in (random_.random() for _ in range(30))
+        ]
+        alarms += ranked(bodies, deciles).p_value < 0.05
+    assert binomial_tail(alarms, draws, 0.05) > 1e-4
+
+
+def test_values_above_those_of_training_are_a_drift_and_equal_ones_in_the_middle_none() -> None:
+    deciles = [place / 10 for place in range(1, 10)]
+    random_ = random.Random(6)
+    high = [[0.5 + random_.random() / 2 for _ in range(4)] for _ in range(30)]
+    told = ranked(high, deciles)
+    assert told.now == pytest.approx(0.75, abs=0.05)
+    assert told.p_value < LEVEL / 100
+    assert ranked([[0.0], [0.0]], [0.0] * 9).p_value == 1.0
+    with pytest.raises(ValueError, match="two samples"):
+        ranked([[0.5]], deciles)

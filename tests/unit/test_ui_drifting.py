@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import msgspec
 import pytest
 from test_station_people import OK_NOK, Floor, floor, one_file
 from test_ui_analysis import PLAN, counted
 
 from inspection.drift import holm
 from inspection.messages import Severity, Verdict
+from inspection.package import DEFECT_QUANTILES, open_package, seal
 from inspection.policy import Policy
 from inspection.store.rollups import SLOT_NS, SlotRow
 from inspection.store.score_rows import MOST_BODIES, ScoreRow, score_rows
+from inspection.testing.packages import build_package
 from ui import analysis, drifting
-from ui.configuration import Known
+from ui.configuration import Known, read_ui
 from ui.drifting import Unit
 
 __all__ = ["floor", "one_file"]
@@ -59,7 +63,7 @@ def test_a_class_that_comes_up_at_one_camera_is_an_alarm_of_that_camera_only() -
     assert other == 1.0
 
 
-def known_model() -> Known:
+def known_model(*quantiles: float) -> Known:
     policy = Policy(
         version=1,
         package="a" * 64,
@@ -71,7 +75,11 @@ def known_model() -> Known:
         why="a test",
     )
     return Known(
-        classes=("crack", "good"), severities={"crack": Severity.MAJOR}, margin=0.1, policy=policy
+        classes=("crack", "good"),
+        severities={"crack": Severity.MAJOR},
+        margin=0.1,
+        policy=policy,
+        quantiles=quantiles,
     )
 
 
@@ -180,3 +188,35 @@ def test_a_store_that_began_well_says_what_has_drifted_since(one_file: Floor) ->
     (alarm,) = told.alarms
     assert (alarm.unit.kind, alarm.before, alarm.now) == ("camera", 0.0, 0.5)
     assert alarm.p_value < 1e-4
+
+
+def test_scores_are_held_against_training_where_the_package_says_what_those_were() -> None:
+    rows = [row for n in range(30) for row in scored(n, 0.2 + n * 1e-3)]
+    deciles = (0.001, 0.002, 0.004, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
+    asked = drifting.by_training([LEFT, RIGHT], rows, {"m": known_model(*deciles)})
+    told = {unit.name: change for unit, _, change in asked}
+    assert told["left"].now == pytest.approx(0.95)
+    assert told["left"].p_value < 0.01
+    assert drifting.by_training([LEFT], rows, {"m": known_model()}) == []
+    assert drifting.by_training([LEFT], [], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ({DEFECT_QUANTILES: [0.1, 0.2]}, (0.1, 0.2)),
+        ({}, ()),
+        ({DEFECT_QUANTILES: [0.2, 0.1]}, ()),
+        ({DEFECT_QUANTILES: "much"}, ()),
+    ],
+)
+def test_a_package_says_what_scores_were_in_training_or_it_does_not(
+    tmp_path: Path, told: dict[str, object], known: tuple[float, ...]
+) -> None:
+    folder = tmp_path / "m"
+    build_package(folder)
+    opened = open_package(folder)
+    seal(folder, msgspec.structs.replace(opened.manifest, metrics=told), opened.policy)
+    config = tmp_path / "ui.toml"
+    config.write_text('store = "s.db"\nevidence = "e"\nmodels = ["m"]\n')
+    assert [each.quantiles for each in read_ui(config).models.values()] == [known]

@@ -571,7 +571,7 @@ def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
     told = drifting.compared(shared.reader, plan_hash, plan, shared.models, now_ns)
     before, now = told.slots
     old, new = told.bodies
-    if not before and min(old, new) < drifting.LEAST_BODIES:
+    if not told.drifts and not before and min(old, new) < drifting.LEAST_BODIES:
         show(
             div(
                 "empty",
@@ -589,6 +589,8 @@ def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
         rests_on.append(say("analysis.drift.counts", before=before, now=now))
     if min(old, new) >= drifting.LEAST_BODIES:
         rests_on.append(say("analysis.drift.scores", old=old, new=new))
+    if any(each.what == drifting.TRAINING for each in told.drifts):
+        rests_on.append(say("analysis.drift.training"))
     asked = words.number(len(told.drifts))
     show(
         div("hint", " ".join((*rests_on, say("analysis.drift.hint", asked=asked)))),
@@ -613,9 +615,10 @@ def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
 
 def _drifted(each: Drift) -> Html:
     """An alarm in words, with the way to the sums that it is about."""
-    score = each.what == drifting.SCORE
+    score = each.what in (drifting.SCORE, drifting.TRAINING)
+    sentence = {drifting.SCORE: "scored", drifting.TRAINING: "trained"}.get(each.what, "count")
     said = say(
-        "analysis.drift.scored" if score else "analysis.drift.count",
+        f"analysis.drift.{sentence}",
         unit=_unit(each),
         what=each.what,
         now=f"{each.now:.3f}" if score else f"{each.now:.3%}",
@@ -634,7 +637,8 @@ def _unit(each: Drift) -> str:
 
 
 def _asked(each: Drift) -> str:
-    return say("analysis.drift.score") if each.what == drifting.SCORE else each.what
+    named = {drifting.SCORE: "score", drifting.TRAINING: "rank"}.get(each.what)
+    return each.what if named is None else say(f"analysis.drift.{named}")
 
 
 def _export(table: pd.DataFrame, name: str) -> None:
