@@ -224,8 +224,10 @@ def by_training(
     for unit in each_unit:
         wanted, bodies = set(unit.points), dict[int, list[float]]()
         for row in now:
+            if row.package != now[-1].package or row.point not in wanted:
+                continue
             score = defect_score(row.scores, known)
-            if row.package == now[-1].package and row.point in wanted and score is not None:
+            if score is not None:
                 bodies.setdefault(row.number, []).append(score)
         if len(bodies) >= LEAST_BODIES:
             asked.append((unit, TRAINING, ranked(list(bodies.values()), known.quantiles)))
@@ -239,8 +241,10 @@ def body_scores(
     model is not known."""
     wanted, values = set(points), dict[int, list[float]]()
     for row in rows:
+        if row.point not in wanted:
+            continue
         score = defect_score(row.scores, known)
-        if row.point in wanted and score is not None:
+        if score is not None:
             kept = min(max(score, FLOOR), 1 - FLOOR)
             values.setdefault(row.number, []).append(math.log(kept / (1 - kept)))
     return {number: sum(each) / len(each) for number, each in values.items()}
