@@ -47,6 +47,8 @@ MODEL_SIGNATURE, POLICY_SIGNATURE = "model.sig", "policy.sig"
 MODEL_INT8, GOLDEN_INT8, VECTORS = "model-int8.onnx", "golden/int8.json", "golden/vectors.json"
 GOLDEN_OF = {MODEL: GOLDEN, MODEL_INT8: GOLDEN_INT8}
 """The graphs a package may have, and where the scores lie that each must give."""
+DEFECT_QUANTILES = "defect_quantiles"
+"""Among the metrics, optional: deciles of the defect score of good validation points."""
 MAX_FILE_BYTES = 1 << 30
 
 

@@ -102,6 +102,16 @@ def f_tail(f: float, numerator: int, denominator: int) -> float:
     )
 
 
+def binomial_tail(successes: float, trials: float, p: float) -> float:
+    """P(X >= successes) for X binomial (trials, p); between whole numbers the incomplete beta
+    function, which joins them smoothly."""
+    if successes <= 0:
+        return 1.0
+    if successes > trials:
+        return 0.0
+    return _incomplete_beta(successes, trials - successes + 1, p)
+
+
 def _check(errors: int, trials: int, confidence: float) -> None:
     if not 0 <= errors <= trials:
         raise ValueError(f"{errors} errors of {trials} trials cannot be")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +14,20 @@ from typing import Any
 import pandas as pd
 
 from inspection.control_charts import Trend, clusters, trend
-from inspection.messages import Action, Verdict
+from inspection.messages import Action, LookPurpose, Verdict
 from inspection.plan import Plan
 from inspection.shifts import Calendar
 from inspection.statistics import Rate, rate
+from inspection.store.looks import LookRow
 from inspection.store.reader import PastRow, RunRow, Suspect, WordRow
 from inspection.store.rollups import PointCount
+from inspection.store.score_rows import ScoreRow
 from ui import words
 from ui.configuration import Known
+from ui.drifting import body_scores, defect_score
 
-ALARM_COUNT, ALARM_WITHIN = 3, 5
-"""So many defects of one point within so many bodies are an alarm."""
+MOST_GUN_POINTS = 40
+"""Points that stand for a gun."""
 
 
 class By(enum.StrEnum):
@@ -33,6 +37,7 @@ class By(enum.StrEnum):
     POINT = "point"
     GUN = "gun"
     VIEW = "view"
+    CAMERA = "camera"
     EDGE = "edge"
     SHIFT = "shift"
     REASON = "reason"
@@ -65,10 +70,15 @@ def pareto(
         for plan_hash, plan in plans.items()
         for point in plan.points
     }
+    cameras = {
+        (plan_hash, view.id): view.camera
+        for plan_hash, plan in plans.items()
+        for view in plan.views
+    }
     totals: dict[str, Counter[Verdict]] = {}
     points: dict[str, Counter[str]] = {}
     for each in counts:
-        name = _name(each, by, guns, calendar)
+        name = _name(each, by, guns, cameras, calendar)
         totals.setdefault(name, Counter())[each.verdict] += each.count
         points.setdefault(name, Counter())[each.point] += each.count
     ordered = sorted(totals.items(), key=lambda item: (-item[1].total(), item[0]))
@@ -89,7 +99,13 @@ def pareto(
     return bars
 
 
-def _name(each: PointCount, by: By, guns: Mapping[tuple[str, str], str], calendar: Calendar) -> str:
+def _name(
+    each: PointCount,
+    by: By,
+    guns: Mapping[tuple[str, str], str],
+    cameras: Mapping[tuple[str, str], str],
+    calendar: Calendar,
+) -> str:
     match by:
         case By.CLASS:
             return each.finding or words.reason(each.reason).short
@@ -99,6 +115,8 @@ def _name(each: PointCount, by: By, guns: Mapping[tuple[str, str], str], calenda
             return guns.get((each.plan_hash, each.point), "–")
         case By.VIEW:
             return each.view
+        case By.CAMERA:
+            return cameras.get((each.plan_hash, each.view), "–")
         case By.EDGE:
             return each.edge or "–"
         case By.REASON:
@@ -117,6 +135,7 @@ class Subgroup:
     begun_ns: int
     count: int
     points: int
+    bodies: int
 
 
 def subgroups(runs: Iterable[RunRow], verdicts: Iterable[Verdict], size: int) -> list[Subgroup]:
@@ -135,6 +154,7 @@ def subgroups(runs: Iterable[RunRow], verdicts: Iterable[Verdict], size: int) ->
                 begun_ns=last.begun_ns,
                 count=sum(_counted(run, wanted) for run in together),
                 points=sum(run.balance.planned for run in together),
+                bodies=size,
             )
         )
     return [each for each in found if each.points]
@@ -166,8 +186,8 @@ def repeated(
     runs: Sequence[RunRow],
     suspects: Iterable[Suspect],
     *,
-    count: int = ALARM_COUNT,
-    within: int = ALARM_WITHIN,
+    count: int,
+    within: int,
 ) -> list[Repeated]:
     """Points with ``count`` NOK within as many bodies in succession, those with most first. Bodies
     of one plan only are to be given: others do not have the point."""
@@ -207,7 +227,7 @@ def judged(said: Iterable[WordRow]) -> Judged:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How sure the model was of a defect at a point of one body, 0 to 1."""
+    """How sure the model was of a defect at a point of one body, 0 to 1; or what was measured."""
 
     part: str
     run: str
@@ -217,17 +237,49 @@ class Score:
 
 def scores(past: Iterable[PastRow], models: Mapping[str, Known]) -> list[Score]:
     """The defect score of a point on its bodies, oldest first: what is left to one of the score of
-    good. Bodies without scores, or of a model that is not known here, are left out."""
+    good. Only of the model that spoke last: another one's scores are on another scale. Nothing
+    where that is not known here."""
+    ordered = sorted(past, key=lambda row: row.number)
+    last = next((each.row.package for each in reversed(ordered) if each.row.scores), None)
     found = []
-    for each in sorted(past, key=lambda row: row.number):
-        known = models.get(each.row.package or "")
-        if known is None or known.policy is None or each.row.scores is None:
+    for each in ordered:
+        if each.row.package != last or each.row.scores is None:
             continue
-        if known.policy.ok_class not in known.classes:
-            continue
-        good = each.row.scores[known.classes.index(known.policy.ok_class)]
-        found.append(Score(each.row.part, each.row.run, each.begun_ns, 1.0 - good))
+        value = defect_score(each.row.scores, models.get(last or ""))
+        if value is not None:
+            found.append(Score(each.row.part, each.row.run, each.begun_ns, value))
     return found
+
+
+def gun_scores(
+    rows: Sequence[ScoreRow], points: Sequence[str], models: Mapping[str, Known]
+) -> list[Score]:
+    """The defect score of a gun on its bodies, oldest first: the mean log-odds over its points, as
+    a score again. Only of the model that spoke last, and of bodies with a score of half of the
+    points at least: of fewer the mean would be of other points."""
+    if not rows:
+        return []
+    last = rows[-1].package
+    mine = [row for row in rows if row.package == last]
+    seen = Counter(row.number for row in mine)
+    bodies = {row.number: row for row in mine if 2 * seen[row.number] >= len(points)}
+    values = body_scores(mine, points, models.get(last))
+    return [
+        Score(row.part, row.run, row.begun_ns, 1 / (1 + math.exp(-values[number])))
+        for number, row in sorted(bodies.items())
+        if number in values
+    ]
+
+
+def measured(found: Iterable[LookRow]) -> list[Score]:
+    """Values in millimetres that were measured at a point of the line's bodies, in the order in
+    which these were measured. Those of studies are measured again and again on chosen parts, and
+    are in no chart."""
+    return [
+        Score(each.part, each.run, each.looked_ns, each.value_mm)
+        for each in found
+        if each.value_mm is not None and each.purpose is not LookPurpose.STUDY
+    ]
 
 
 def trend_of(series: Sequence[Score]) -> Trend | None:

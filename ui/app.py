@@ -47,6 +47,7 @@ def shared(path: str) -> Shared:
         plans=Plans(reader),
         audits=Audits(reader),
         reviewers_key=config.reviewers_key,
+        alarm=config.file.alarm,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from inspection.config import Endpoint, read_config, resolve
@@ -13,7 +14,7 @@ from inspection.drawing import own_key
 from inspection.errors import ConfigurationError, PackageError, Problem
 from inspection.keys import ClientKeys, ClientKeysFile, client_keys
 from inspection.messages import Severity
-from inspection.package import CARD, POLICY, read_manifest
+from inspection.package import CARD, DEFECT_QUANTILES, POLICY, read_manifest
 from inspection.policy import Policy, read_policy
 from inspection.registry import pointer_of, versions
 from inspection.shifts import Calendar, ShiftsFile
@@ -35,6 +36,14 @@ class StationLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Its ``listen.people``."""
 
 
+class AlarmFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When defects of one point that come one after the other are an alarm."""
+
+    defects: Annotated[int, Meta(ge=2, le=50)] = 3
+    bodies: Annotated[int, Meta(ge=2, le=50)] = 5
+    """In succession, with the defects among them."""
+
+
 class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``ui.toml``. Paths are relative to the file."""
 
@@ -51,6 +60,8 @@ class UiFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where to log in and to decide; without, the pages only show."""
     shifts: ShiftsFile = field(default_factory=ShiftsFile)
     """When shifts begin, for figures by shift."""
+    alarm: AlarmFile = field(default_factory=AlarmFile)
+    """When Analysis names a point at which defects are repeated."""
     reviewers: Literal["pseudonyms", "named"] = "pseudonyms"
     """Whether figures on how people review name them. The log of changes always does."""
     keys: ClientKeysFile | None = None
@@ -71,6 +82,8 @@ class Known(Struct, frozen=True, kw_only=True):
     version: str = ""
     card: str = ""
     """What lies beside the graph for people to read; empty where nothing does."""
+    quantiles: tuple[float, ...] = ()
+    """Deciles of the defect score of good points in training; empty in packages without them."""
 
 
 class UiConfig(Struct, frozen=True, kw_only=True):
@@ -98,6 +111,11 @@ def read_ui(path: Path) -> UiConfig:
     if store.is_dir():
         wrong = "is a folder: name the station's database file in it (station.db)"
         raise ConfigurationError(Problem(str(path), None, "store", f"{store} {wrong}"))
+    if file.alarm.defects > file.alarm.bodies:
+        wrong = f"is more than the {file.alarm.bodies} bodies they are to be on: it would never be"
+        raise ConfigurationError(
+            Problem(str(path), None, "alarm.defects", f"{file.alarm.defects} {wrong}")
+        )
     evidence = file.evidence
     if "://" not in evidence:
         evidence = str(resolve(path, evidence).absolute())
@@ -151,7 +169,17 @@ def _known(folder: Path) -> tuple[str, Known]:
         name=manifest.name,
         version=manifest.version,
         card=_card(folder / CARD),
+        quantiles=_quantiles(manifest.metrics.get(DEFECT_QUANTILES)),
     )
+
+
+def _quantiles(found: object) -> tuple[float, ...]:
+    """Metrics are free: what is no rising row of numbers is none."""
+    try:
+        rising = msgspec.convert(found, tuple[float, ...])
+    except msgspec.ValidationError:
+        return ()
+    return rising if list(rising) == sorted(rising) else ()
 
 
 def _card(path: Path) -> str:

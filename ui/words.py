@@ -741,6 +741,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "analysis.by.point": ("Point", "Punkt"),
     "analysis.by.gun": ("Gun", "Zange"),
     "analysis.by.view": ("View", "Ansicht"),
+    "analysis.by.camera": ("Camera", "Kamera"),
     "analysis.by.edge": ("Camera's edge", "Kamerarechner"),
     "analysis.by.shift": ("Shift", "Schicht"),
     "analysis.by.reason": ("Reason", "Grund"),
@@ -769,6 +770,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "analysis.about.p": (
         "Laney's p′ chart: limits of the first {base} subgroups, {spread} times as wide as chance.",
         "Laneys p′-Karte. Grenzen aus den ersten {base} Gruppen, {spread}-mal so weit wie Zufall.",
+    ),
+    "analysis.about.u": (
+        "Laney's u′ chart: limits of the first {base} subgroups, {spread} times as wide as chance.",
+        "Laneys u′-Karte. Grenzen aus den ersten {base} Gruppen, {spread}-mal so weit wie Zufall.",
     ),
     "analysis.about.g": (
         (
@@ -826,11 +831,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "What nobody has looked at is in neither number.",
         "Was niemand angesehen hat, ist in keiner der Zahlen.",
     ),
-    "analysis.trend": ("Trend of a point", "Verlauf eines Punkts"),
+    "analysis.trend": ("Trend of a gun, of a point", "Verlauf einer Zange, eines Punkts"),
     "analysis.trend.point": ("Point", "Punkt"),
     "analysis.trend.choose": (
-        "Choose a point to see how sure the model was of a defect there, body after body.",
-        "Einen Punkt wählen: wie sicher das Modell dort eines Fehlers war, Teil um Teil.",
+        "Choose a gun or a point: how sure the model was of a defect there, body after body.",
+        "Zange oder Punkt wählen: wie sicher das Modell eines Fehlers war, Teil um Teil.",
     ),
     "analysis.trend.few": (
         "Fewer than four bodies with scores of a model that is known here.",
@@ -844,6 +849,85 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No rise over {bodies}: {slope} hundredths a body (p = {p}).",
         "Kein Anstieg über {bodies}: {slope} Hundertstel je Teil (p = {p}).",
     ),
+    "analysis.per": ("Counted as", "Gezählt als"),
+    "analysis.per.points": ("share of points", "Anteil der Punkte"),
+    "analysis.per.body": ("per body", "je Karosserie"),
+    "analysis.trend.gun": ("Gun", "Zange"),
+    "analysis.trend.any_gun": ("any gun", "jede Zange"),
+    "analysis.trend.of_gun": (
+        "{count} of its points, their mean on each body",
+        "{count} ihrer Punkte, im Mittel je Karosserie",
+    ),
+    "analysis.trend.newest": ("{point} on {part}, the newest", "{point} an {part}, das neueste"),
+    "analysis.measured": (
+        "Measured, mm: individual values, limits of the first {base}",
+        "Gemessen, mm: Einzelwerte, Grenzen aus den ersten {base}",
+    ),
+    "analysis.measured.ranges": (
+        "Moving range, mm: from one value to the next",
+        "Gleitende Spannweite, mm: von einem Wert zum nächsten",
+    ),
+    "analysis.measured.few": (
+        "Measured here: {count} values. A chart of individual values needs {least}.",
+        "Hier gemessen: {count} Werte. Eine Einzelwertkarte braucht {least}.",
+    ),
+    "analysis.drift": ("Drift", "Drift"),
+    "analysis.drift.hint": (
+        "Questions asked: {asked}. Where nothing has changed, one page in a hundred is alarmed.",
+        "Gestellte Fragen: {asked}. Wo sich nichts änderte, schlägt eine Seite von hundert an.",
+    ),
+    "analysis.drift.counts": (
+        (
+            "Classes and reasons: the newest {now} quarters of an hour with production against the"
+            " first {before} with this plan."
+        ),
+        (
+            "Klassen und Gründe: die neuesten {now} Viertelstunden mit Produktion gegen die ersten"
+            " {before} mit diesem Plan."
+        ),
+    ),
+    "analysis.drift.scores": (
+        "Scores: the newest {new} bodies against the first {old} of the same model.",
+        "Werte: die neuesten {new} Karosserien gegen die ersten {old} desselben Modells.",
+    ),
+    "analysis.drift.few": (
+        (
+            "Too little to compare yet: {least} quarters of an hour with production after the first"
+            " {period} of this plan are needed, or {bodies} bodies with scores of one model before"
+            " and after."
+        ),
+        (
+            "Noch zu wenig zum Vergleichen: nötig sind {least} Viertelstunden mit Produktion nach"
+            " den ersten {period} dieses Plans, oder {bodies} Karosserien mit Werten eines Modells"
+            " vorher und nachher."
+        ),
+    ),
+    "analysis.drift.none": ("✓ Nothing has drifted.", "✓ Nichts ist gedriftet."),
+    "analysis.drift.camera": ("Camera {name}", "Kamera {name}"),
+    "analysis.drift.gun": ("Gun {name}", "Zange {name}"),
+    "analysis.drift.score": ("defect score", "Fehlerwert"),
+    "analysis.drift.rank": ("score against training", "Wert gegen Training"),
+    "analysis.drift.training": (
+        "Training: where scores lie among those of good points there, 0 to 1; 0.5 is alike.",
+        "Training: Rang der Werte unter denen guter Punkte dort, 0 bis 1; 0,5 ist gleich.",
+    ),
+    "analysis.drift.trained": (
+        "{unit}: scores have rank {now} among those in training, {before} is alike (p = {p}).",
+        "{unit}: Werte haben Rang {now} unter denen des Trainings, gleich wäre {before} (p = {p}).",
+    ),
+    "analysis.drift.count": (
+        "{unit}: {what} at {now} of the points, {before} at first (p = {p}).",
+        "{unit}: {what} an {now} der Punkte, anfangs {before} (p = {p}).",
+    ),
+    "analysis.drift.scored": (
+        "{unit}: the defect score of a body is {now}, {before} at first (p = {p}).",
+        "{unit}: der Fehlerwert einer Karosserie ist {now}, anfangs {before} (p = {p}).",
+    ),
+    "analysis.drift.unit": ("Camera, gun", "Kamera, Zange"),
+    "analysis.drift.what": ("Of what", "Wovon"),
+    "analysis.drift.before": ("At first", "Anfangs"),
+    "analysis.drift.now": ("Now", "Jetzt"),
+    "analysis.drift.all": ("All that was asked ({count})", "Alles, was gefragt wurde ({count})"),
     # ----------------------------------------------------------------------------------- parts
     "parts.search": ("Part", "Teil"),
     "parts.example": ("VIN, or how it begins", "FIN oder ihr Anfang"),

@@ -52,6 +52,7 @@ def looks(
     *,
     purpose: LookPurpose | None = None,
     study: str | None = None,
+    point: str | None = None,
     since_ns: int = 0,
 ) -> list[LookRow]:
     """Second looks in the order in which they were made. Raises `StoreError`."""
@@ -61,6 +62,8 @@ def looks(
         query = query.where(table.c.purpose == purpose.value)
     if study is not None:
         query = query.where(table.c.study == study)
+    if point is not None:
+        query = query.where(table.c.point_id == point)
     # One whose run was copied into a later period is in two of them.
     found: dict[int, LookRow] = {}
     for period in reader.periods(since_ns=since_ns):

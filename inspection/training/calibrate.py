@@ -27,6 +27,10 @@ Labels = npt.NDArray[np.int64]
 TINY = 1e-12
 
 
+FEWEST_GOOD = 200
+"""Good points: whoever compares with their deciles takes these as known."""
+
+
 class Calibration(NamedTuple):
     """``softmax(logits / temperature + good_shift for the OK class)``."""
 
@@ -95,6 +99,16 @@ def choose_limits(scores: Array, labels: Labels, wanted: Thresholds) -> Limits:
     )
     false_alarms = np.quantile(scores[labels == 0, 1:].max(axis=1), 1 - wanted.nok_overkill)
     return Limits(_rounded(ok_min), _rounded(float(max(0.5, false_alarms))))
+
+
+def defect_quantiles(scores: Array, labels: Labels) -> tuple[float, ...]:
+    """What lines are compared with later: the nine deciles of the defect score, what is left to one
+    of the OK score, of the good points among ``scores`` (N, classes), OK class first. Empty where
+    there are fewer than `FEWEST_GOOD` of these."""
+    good = 1.0 - scores[labels == 0, 0]
+    if len(good) < FEWEST_GOOD:
+        return ()
+    return tuple(float(each) for each in np.quantile(good, np.arange(1, 10) / 10))
 
 
 class ReliabilityBin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

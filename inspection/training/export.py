@@ -35,6 +35,7 @@ from inspection.imaging import CropSpec, Frame
 from inspection.messages import Severity
 from inspection.package import (
     CARD,
+    DEFECT_QUANTILES,
     FORMAT,
     GOLDEN_INT8,
     GOLDEN_OF,
@@ -100,6 +101,8 @@ class Draft:
     ood_max: float | None = None
     promised: str = ""
     """What was promised when the thresholds were chosen, and whether it is proven."""
+    defect_quantiles: tuple[float, ...] = ()
+    """See `calibrate.defect_quantiles`; of the validation points."""
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:
@@ -404,6 +407,8 @@ def finish(
     metrics: dict[str, object] = {"validation": _figures(validation)}
     if test is not None:
         metrics["test"] = _figures(test)
+    if draft.defect_quantiles:
+        metrics[DEFECT_QUANTILES] = list(draft.defect_quantiles)
     if parity is not None:
         metrics["parity"] = msgspec.to_builtins(parity)
     _seal(draft, out_dir, metrics, prefer_int8=prefer_int8)

@@ -294,6 +294,7 @@ def _package(
         precision=_precision(told.fit, fabric.device),
         ood_max=ood_max,
         promised=promised,
+        defect_quantiles=calibrate.defect_quantiles(scores, labels),
     )
     model = export.write_draft(network, draft, made, crops, labels, graphs=graphs)
     unreadable: list[str] = []

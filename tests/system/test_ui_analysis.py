@@ -34,6 +34,13 @@ def test_sums_charts_and_alarms_of_a_line_and_the_way_to_a_weld(
         lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
         assert lines[0] == "point,NOK,REVIEW,NOT_INSPECTED,total,share_so_far"
         assert sum(int(line.split(",")[1]) for line in lines[1:]) == 9
+        page.get_by_role("radio", name="per body", exact=True).click()
+        page.get_by_text("Laney's u′ chart").wait_for()
+        page.get_by_text("Too little to compare yet").wait_for()
+        page.get_by_role("combobox", name="Point").click()
+        page.get_by_role("option").first.click()
+        page.get_by_text("rise over 6 parts").or_(page.get_by_text("rises over 6 parts")).wait_for()
+        page.get_by_text("Measured here: 0 values").wait_for()
         for scheme in ("light", "dark") if SCREENSHOTS in os.environ else ():
             page.emulate_media(color_scheme=scheme)
             page.wait_for_timeout(800)

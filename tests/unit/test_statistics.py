@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from inspection.statistics import interval, rate, trials_needed, upper_bound
+from inspection.statistics import binomial_tail, interval, rate, trials_needed, upper_bound
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,12 @@ def test_a_claim_of_no_error_at_all_cannot_be_bought_with_trials(claimed: float)
 def test_a_confidence_outside_its_range_is_refused() -> None:
     with pytest.raises(ValueError, match="confidence"):
         upper_bound(0, 10, 1.0)
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.floats(0.001, 0.999))
+def test_a_tail_of_whole_numbers_is_the_binomials(errors: int, more: int, p: float) -> None:
+    trials = errors + more
+    assert binomial_tail(errors, trials, p) == pytest.approx(
+        binom.sf(errors - 1, trials, p), rel=1e-6, abs=1e-12
+    )
+    assert binomial_tail(trials + 1, trials, p) == 0.0

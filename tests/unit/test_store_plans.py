@@ -19,6 +19,8 @@ from inspection.store.health import health
 from inspection.store.looks import looks, studies
 from inspection.store.parts import parts_like, proof
 from inspection.store.rollups import point_counts, slots
+from inspection.store.score_rows import score_rows
+from ui import drifting
 from ui.audits import Audits
 from ui.queries import Line
 from ui.studies import Studies
@@ -78,6 +80,9 @@ def ask_everything(floor: Floor, reader: Reader) -> None:
     looks(reader, study="msa")
     studies(reader)
     Studies(reader, {}).listed()
+    score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5)
+    score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5, oldest=True)
+    drifting.compared(reader, run.plan_hash, floor.plan, {}, 2**62)
     Audits(reader).population(Calendar().shift_at(floor.clock.wall_ns()))
 
 

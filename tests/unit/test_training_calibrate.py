@@ -15,6 +15,7 @@ from inspection.training.calibrate import (
     Labels,
     calibrate,
     choose_limits,
+    defect_quantiles,
     probabilities,
     reliability,
 )
@@ -152,3 +153,11 @@ def test_a_reliability_of_nothing_or_of_nan_is_refused() -> None:
         reliability(np.zeros((0, 2)), np.zeros(0, np.int64))
     with pytest.raises(ValueError, match="finite"):
         reliability(np.array([[np.nan, 1.0]]), np.zeros(1, np.int64))
+
+
+def test_what_lines_are_compared_with_is_of_good_points_only() -> None:
+    good = 1 - np.arange(201) / 2000
+    scores = np.array([[value, 1 - value] for value in (*good, 0.0, 0.0)])
+    labels = np.array([0] * 201 + [1, 1], np.int64)
+    assert defect_quantiles(scores, labels) == pytest.approx([n / 100 for n in range(1, 10)])
+    assert defect_quantiles(scores[2:], labels[2:]) == ()

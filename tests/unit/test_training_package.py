@@ -15,9 +15,10 @@ from inspection.__main__ import main
 from inspection.errors import DataError, RecipeError
 from inspection.imaging import encode_png
 from inspection.messages import Reason, Verdict
-from inspection.package import Package, open_package
+from inspection.package import DEFECT_QUANTILES, Package, open_package
 from inspection.policy import Judgement
 from inspection.runtimes import load, replay_golden
+from inspection.training import calibrate
 from inspection.training.calibrate import log_odds
 from inspection.training.data import read_dataset
 from inspection.training.evaluate import Judged, measure, report, summarise
@@ -113,12 +114,15 @@ def recipe(folder: Path, text: str = RECIPE) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path, list[str]]:
     folder = tmp_path_factory.mktemp("trained")
     said: list[str] = []
-    made = train(
-        recipe(folder / "recipe"),
-        data(folder / "data"),
-        folder / "package",
-        progress=said.append,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        # So few points as here are no distribution; otherwise nothing is different.
+        patch.setattr(calibrate, "FEWEST_GOOD", 9)
+        made = train(
+            recipe(folder / "recipe"),
+            data(folder / "data"),
+            folder / "package",
+            progress=said.append,
+        )
     return made, folder, said
 
 
@@ -134,6 +138,13 @@ def test_a_trained_package_opens_and_its_golden_pictures_replay(package: Package
     assert package.manifest.class_names == ("good", "spot")
     present = {p.relative_to(package.path).as_posix() for p in package.path.rglob("*.*")}
     assert present == {*package.manifest.files, "manifest.json", "policy.json"}
+
+
+def test_a_package_says_what_scores_a_line_is_held_against(package: Package) -> None:
+    deciles = package.manifest.metrics[DEFECT_QUANTILES]
+    assert isinstance(deciles, list)
+    assert (len(deciles), sorted(deciles)) == (9, deciles)
+    assert 0 <= deciles[0] <= deciles[-1] <= 1
 
 
 def test_golden_pictures_keep_away_from_every_threshold(package: Package) -> None:

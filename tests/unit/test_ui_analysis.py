@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_station_people import OK_NOK, Floor, floor
 
-from inspection.messages import Action, Reason, Verdict
+from inspection.errors import ConfigurationError
+from inspection.messages import Action, LookMethod, LookPurpose, LookWord, Reason, Verdict
 from inspection.shifts import Calendar
+from inspection.store.looks import LookRow, looks
 from inspection.store.rollups import SLOT_NS, PointCount, point_counts
 from ui import analysis
 from ui.analysis import By
+from ui.configuration import read_ui
 
 __all__ = ["floor"]
 
@@ -88,7 +92,9 @@ def test_bodies_are_counted_in_their_order_and_some_together(floor: Floor) -> No
     assert [(each.part, each.count, each.points) for each in one] == [
         (f"part-{number}", number % 2, 2) for number in range(5)
     ]
+    assert {each.bodies for each in one} == {1}
     two = analysis.subgroups(runs, [Verdict.NOK], 2)
+    assert {each.bodies for each in two} == {2}
     assert [(each.part, each.count, each.points) for each in two] == [
         ("part-1", 1, 4),
         ("part-3", 1, 4),
@@ -102,9 +108,10 @@ def test_a_point_that_fails_three_times_in_five_bodies_is_named_with_the_last(
         floor.inspected(OK_NOK if bad else (Verdict.OK, Verdict.OK), part=f"part-{number}")
     runs = floor.reader.runs()
     suspects = floor.reader.suspects([run.run for run in runs])
-    (found,) = analysis.repeated(runs, suspects)
+    (found,) = analysis.repeated(runs, suspects, count=3, within=5)
     assert (found.point, found.defects, found.part) == ("p1", 3, "part-4")
-    assert analysis.repeated(runs, suspects, count=4) == []
+    assert analysis.repeated(runs, suspects, count=4, within=5) == []
+    assert analysis.repeated(runs, suspects, count=3, within=4) == []
 
 
 def test_overkill_is_of_what_people_decided_and_their_last_word_counts(floor: Floor) -> None:
@@ -138,3 +145,49 @@ def test_tables_are_read_back_as_they_were_written() -> None:
         "crack,3,0,0,3,1.0",
     ]
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(analysis.as_parquet(table))), table)
+
+
+def test_values_measured_on_the_line_are_charted_and_those_of_studies_are_not(floor: Floor) -> None:
+    def look(number: int, value_mm: float | None, purpose: LookPurpose) -> LookRow:
+        return LookRow(
+            number=number,
+            run=f"run-{number}",
+            part=f"part-{number}",
+            point="p1",
+            person="anna",
+            roles=frozenset(),
+            purpose=purpose,
+            method=LookMethod.ULTRASONIC,
+            word=LookWord.GOOD,
+            finding="",
+            value_mm=value_mm,
+            study="",
+            item="",
+            trial=0,
+            inclusion=None,
+            stratum="",
+            comment="",
+            looked_ns=number,
+        )
+
+    told = analysis.measured(
+        [
+            look(1, 5.1, LookPurpose.AUDIT),
+            look(2, None, LookPurpose.AUDIT),
+            look(3, 4.9, LookPurpose.STUDY),
+            look(4, 5.3, LookPurpose.AUDIT),
+        ]
+    )
+    assert [(each.part, each.value) for each in told] == [("part-1", 5.1), ("part-4", 5.3)]
+    assert looks(floor.reader, point="p1") == []
+
+
+def test_what_is_an_alarm_is_in_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "ui.toml"
+    config.write_text('store = "s.db"\nevidence = "e"\n')
+    assert (read_ui(config).file.alarm.defects, read_ui(config).file.alarm.bodies) == (3, 5)
+    config.write_text('store = "s.db"\nevidence = "e"\n[alarm]\ndefects = 2\nbodies = 8\n')
+    assert (read_ui(config).file.alarm.defects, read_ui(config).file.alarm.bodies) == (2, 8)
+    config.write_text('store = "s.db"\nevidence = "e"\n[alarm]\ndefects = 6\n')
+    with pytest.raises(ConfigurationError, match=r"alarm\.defects: 6 is more than the 5 bodies"):
+        read_ui(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import altair as alt
 import pandas as pd
@@ -18,13 +19,20 @@ from inspection.control_charts import (
     between,
     fired,
     g_chart,
+    i_chart,
+    mr_chart,
+    u_chart,
 )
+from inspection.drift import LEAST_SLOTS
 from inspection.errors import StoreError
 from inspection.messages import Verdict
+from inspection.store.looks import looks
 from inspection.store.reader import RunRow
 from inspection.store.rollups import point_counts, slots
-from ui import analysis, words
-from ui.analysis import ALARM_COUNT, ALARM_WITHIN, Bar, By, Subgroup
+from inspection.store.score_rows import score_rows
+from ui import analysis, drifting, words
+from ui.analysis import MOST_GUN_POINTS, Bar, By, Score, Subgroup
+from ui.drifting import Drift
 from ui.markup import Html, div, span, tag
 from ui.views.shared import Shared, begin, chosen_window, ready, show
 from ui.words import say
@@ -36,7 +44,9 @@ MOST_RUNS = 3000
 """Bodies of one control chart."""
 RECENT_RUNS = 200
 BARS = 20
+DRIFTS = 12
 TREND_RUNS = 100
+PER = ("points", "body")
 SUBGROUPS = (1, 2, 5, 10, 20)
 SERIES: dict[str, tuple[Verdict, ...]] = {
     "nok": (Verdict.NOK,),
@@ -45,6 +55,7 @@ SERIES: dict[str, tuple[Verdict, ...]] = {
 }
 COLOURS = {"NOK": "#d6453b", "REVIEW": "#d99a1e", "NOT_INSPECTED": "#8b6fd0"}
 LEAST_BASE = 20
+LEAST_MEASURED, MOST_MEASURED = 5, 500
 
 
 def page(shared: Shared) -> None:
@@ -73,6 +84,7 @@ def page(shared: Shared) -> None:
                 _judged(shared, mine)
             with right:
                 _trend(shared, plan_hash)
+            _drift(shared, plan_hash, now_ns)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
     ready("analysis")
@@ -235,19 +247,32 @@ def _control(runs: Sequence[RunRow]) -> None:
             width=140,
             label_visibility="collapsed",
         )
+        per = st.segmented_control(
+            say("analysis.per"),
+            PER,
+            default=PER[0],
+            required=True,
+            format_func=lambda name: say(f"analysis.per.{name}"),
+            key="analysis-per",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
     groups = analysis.subgroups(runs, SERIES[what or "nok"], int(size or 1))
     if len(groups) < 4:
         show(div("empty", say("analysis.too_few", count=words.number(len(groups)))))
         return
     base = max(2, min(len(groups), max(LEAST_BASE, len(groups) // 2)))
     counts, sizes = [each.count for each in groups], [each.points for each in groups]
-    chart = _chart(counts, sizes, base)
+    if per == "body":
+        chart = u_chart(counts, [each.bodies for each in groups], base)
+    else:
+        chart = _chart(counts, sizes, base)
     # A gap ends with the body on which it happened again.
     shown = [each for each in groups if each.count][1:] if chart.kind == "g" else groups
     found = fired(chart)
     st.altair_chart(_control_chart(chart, shown, found), key="analysis-control")
     about = say(
-        f"analysis.about.{'g' if chart.kind == 'g' else 'p'}",
+        f"analysis.about.{chart.kind[0]}",
         base=words.number(chart.base),
         spread=f"{chart.spread:.2f}",
         least=f"{LEAST_EVENTS:g}",
@@ -276,7 +301,9 @@ def _chart(counts: Sequence[int], sizes: Sequence[int], base: int) -> Chart:
     return g_chart(gaps, known) if known >= 2 else chart
 
 
-def _control_chart(chart: Chart, groups: Sequence[Subgroup], found: Sequence[Fired]) -> Any:
+def _control_chart(
+    chart: Chart, groups: Sequence[Subgroup | Score], found: Sequence[Fired], height: int = 260
+) -> Any:
     bad = {alarm.at for alarm in found}
     frame = pd.DataFrame(
         {
@@ -289,8 +316,8 @@ def _control_chart(chart: Chart, groups: Sequence[Subgroup], found: Sequence[Fir
             "alarm": [index in bad for index in range(len(chart.values))],
         }
     )
-    share = chart.kind != "g"
-    axis = alt.Axis(format=".2%") if share else alt.Axis()
+    form = {"p'": ".3%", "u'": ".2f", "g": ".0f"}.get(chart.kind, ".3f")
+    axis = alt.Axis(format=".2%") if chart.kind == "p'" else alt.Axis()
     x = alt.X("n:Q", title=None, axis=alt.Axis(labels=False, ticks=False))
     limits = [
         alt.Chart(frame)
@@ -299,7 +326,7 @@ def _control_chart(chart: Chart, groups: Sequence[Subgroup], found: Sequence[Fir
         for name in ("lower", "upper")
     ]
     centre = alt.Chart(frame).mark_line(color="#8a949c").encode(x=x, y="centre:Q")
-    line = alt.Chart(frame).mark_line(color="#1f5fa8", strokeWidth=1.2).encode(x=x, y="value:Q")
+    line = alt.Chart(frame).mark_line(color="#3f8ad6", strokeWidth=1.2).encode(x=x, y="value:Q")
     marks = (
         alt.Chart(frame)
         .mark_point(filled=True, opacity=1)
@@ -307,15 +334,15 @@ def _control_chart(chart: Chart, groups: Sequence[Subgroup], found: Sequence[Fir
             x=x,
             y="value:Q",
             shape=alt.condition(alt.datum.alarm, alt.value("triangle-up"), alt.value("circle")),
-            color=alt.condition(alt.datum.alarm, alt.value("#d6453b"), alt.value("#1f5fa8")),
+            color=alt.condition(alt.datum.alarm, alt.value("#d6453b"), alt.value("#3f8ad6")),
             size=alt.condition(alt.datum.alarm, alt.value(110), alt.value(22)),
-            tooltip=["part:N", alt.Tooltip("value:Q", format=".3%" if share else ".0f")],
+            tooltip=["part:N", alt.Tooltip("value:Q", format=form)],
         )
     )
-    return alt.layer(*limits, centre, line, marks).properties(height=260)
+    return alt.layer(*limits, centre, line, marks).properties(height=height)
 
 
-def _sentences(found: Sequence[Fired], groups: Sequence[Subgroup]) -> list[Html]:
+def _sentences(found: Sequence[Fired], groups: Sequence[Subgroup | Score]) -> list[Html]:
     """The newest alarm of each rule, in words."""
     newest: dict[tuple[int, bool], Fired] = {}
     for alarm in found:
@@ -340,12 +367,24 @@ def _sentences(found: Sequence[Fired], groups: Sequence[Subgroup]) -> list[Html]
 
 def _repeated(shared: Shared, runs: Sequence[RunRow]) -> None:
     recent = sorted(runs, key=lambda run: -run.number)[:RECENT_RUNS]
-    found = analysis.repeated(recent, shared.reader.suspects([run.run for run in recent]))
+    found = analysis.repeated(
+        recent,
+        shared.reader.suspects([run.run for run in recent]),
+        count=shared.alarm.defects,
+        within=shared.alarm.bodies,
+    )
     show(
         div(
             "section",
             tag("h2", say("analysis.repeated")),
-            span("hint", say("analysis.repeated.hint", count=ALARM_COUNT, within=ALARM_WITHIN)),
+            span(
+                "hint",
+                say(
+                    "analysis.repeated.hint",
+                    count=shared.alarm.defects,
+                    within=shared.alarm.bodies,
+                ),
+            ),
         )
     )
     if not found:
@@ -397,19 +436,44 @@ def _trend(shared: Shared, plan_hash: str) -> None:
     plan = shared.plan(plan_hash)
     if plan is None:
         return
-    point = st.selectbox(
-        say("analysis.trend.point"),
-        [each.id for each in plan.points],
-        index=None,
-        placeholder=say("parts.any_point.hint"),
-        key="analysis-point",
-        bind="query-params",
-    )
-    if not point:
+    guns: dict[str, list[str]] = {}
+    for each in plan.points:
+        if each.gun:
+            guns.setdefault(each.gun, []).append(each.id)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        gun = None
+        if guns:
+            gun = st.selectbox(
+                say("analysis.trend.gun"),
+                sorted(guns),
+                index=None,
+                placeholder=say("analysis.trend.any_gun"),
+                key="analysis-gun",
+                bind="query-params",
+            )
+        point = st.selectbox(
+            say("analysis.trend.point"),
+            [each.id for each in plan.points if gun is None or each.gun == gun],
+            index=None,
+            placeholder=say("parts.any_point.hint"),
+            key="analysis-point",
+            bind="query-params",
+        )
+    if point:
+        past = shared.reader.past(point, runs=TREND_RUNS, plan_hash=plan_hash)
+        _trend_chart(analysis.scores(past, shared.models), point)
+        _measured(shared, point)
+    elif gun:
+        points = drifting.evenly(guns[gun], MOST_GUN_POINTS)
+        rows = score_rows(shared.reader, plan_hash, points, bodies=TREND_RUNS)
+        show(div("hint", say("analysis.trend.of_gun", count=words.number(len(points)))))
+        _trend_chart(analysis.gun_scores(rows, points, shared.models), points[0])
+    else:
         show(div("empty", say("analysis.trend.choose")))
-        return
-    past = shared.reader.past(point, runs=TREND_RUNS, plan_hash=plan_hash)
-    series = analysis.scores(past, shared.models)
+
+
+def _trend_chart(series: Sequence[Score], point: str) -> None:
+    """The scores of some bodies and whether they rise, with the way to the newest picture."""
     told = analysis.trend_of(series)
     if told is None:
         show(div("empty", say("analysis.trend.few")))
@@ -423,7 +487,7 @@ def _trend(shared: Shared, plan_hash: str) -> None:
     )
     st.altair_chart(
         alt.Chart(frame)
-        .mark_line(point=True, color="#1f5fa8", strokeWidth=1)
+        .mark_line(point=True, color="#3f8ad6", strokeWidth=1)
         .encode(
             x=alt.X("n:Q", title=None, axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1])),
@@ -442,8 +506,139 @@ def _trend(shared: Shared, plan_hash: str) -> None:
                 slope=f"{told.slope * 100:+.3f}",
                 p=f"{told.p_value:.2g}",
             ),
-        )
+        ),
+        _to_part(series[-1], point),
     )
+
+
+def _measured(shared: Shared, point: str) -> None:
+    """What was measured at a point, as charts of individuals and of moving ranges."""
+    series = analysis.measured(looks(shared.reader, point=point))[-MOST_MEASURED:]
+    if len(series) < LEAST_MEASURED:
+        show(
+            div(
+                "hint",
+                say(
+                    "analysis.measured.few",
+                    count=words.number(len(series)),
+                    least=LEAST_MEASURED,
+                ),
+            )
+        )
+        return
+    values = [each.value for each in series]
+    base = max(2, min(len(values), max(LEAST_BASE, len(values) // 2)))
+    individuals, ranges = i_chart(values, base), mr_chart(values, base)
+    found = fired(individuals)
+    show(div("title", say("analysis.measured", base=words.number(base))))
+    st.altair_chart(_control_chart(individuals, series, found, 180), key="analysis-i")
+    show(*_sentences(found, series), div("title", say("analysis.measured.ranges")))
+    jumps = fired(ranges)
+    st.altair_chart(_control_chart(ranges, series[1:], jumps, 110), key="analysis-mr")
+    if jumps:
+        show(*_sentences(jumps, series[1:]))
+    show(_to_part(series[-1], point))
+    table = pd.DataFrame(
+        {
+            "part": [each.part for each in series],
+            "value_mm": values,
+            "moving_range_mm": [None, *ranges.values],
+        }
+    )
+    _export(table, "measured")
+
+
+def _to_part(last: Score, point: str) -> Html:
+    return div(
+        "links",
+        tag(
+            "a",
+            say("analysis.trend.newest", part=last.part, point=point),
+            href=f"/parts?part={quote(last.part)}&run={quote(last.run)}&point={quote(point)}",
+            target="_self",
+        ),
+    )
+
+
+# --------------------------------------------------------------------------------------- drift
+
+
+def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
+    plan = shared.plan(plan_hash)
+    if plan is None:
+        return
+    show(div("section", tag("h2", say("analysis.drift"))))
+    told = drifting.compared(shared.reader, plan_hash, plan, shared.models, now_ns)
+    before, now = told.slots
+    old, new = told.bodies
+    if not told.drifts and not before and min(old, new) < drifting.LEAST_BODIES:
+        show(
+            div(
+                "empty",
+                say(
+                    "analysis.drift.few",
+                    least=LEAST_SLOTS,
+                    period=drifting.PERIOD_SLOTS,
+                    bodies=drifting.LEAST_BODIES,
+                ),
+            )
+        )
+        return
+    rests_on = []
+    if before:
+        rests_on.append(say("analysis.drift.counts", before=before, now=now))
+    if min(old, new) >= drifting.LEAST_BODIES:
+        rests_on.append(say("analysis.drift.scores", old=old, new=new))
+    if any(each.what == drifting.TRAINING for each in told.drifts):
+        rests_on.append(say("analysis.drift.training"))
+    asked = words.number(len(told.drifts))
+    show(
+        div("hint", " ".join((*rests_on, say("analysis.drift.hint", asked=asked)))),
+        *(_drifted(each) for each in told.alarms[:DRIFTS]),
+    )
+    if not told.alarms:
+        show(div("sentence", say("analysis.drift.none")))
+    if told.drifts:
+        with st.expander(say("analysis.drift.all", count=asked)):
+            table = pd.DataFrame(
+                {
+                    say("analysis.drift.unit"): [_unit(each) for each in told.drifts],
+                    say("analysis.drift.what"): [_asked(each) for each in told.drifts],
+                    say("analysis.drift.before"): [each.before for each in told.drifts],
+                    say("analysis.drift.now"): [each.now for each in told.drifts],
+                    "p": [each.p_value for each in told.drifts],
+                }
+            )
+            st.dataframe(table, hide_index=True, height=300)
+            _export(table, "drift")
+
+
+def _drifted(each: Drift) -> Html:
+    """An alarm in words, with the way to the sums that it is about."""
+    score = each.what in (drifting.SCORE, drifting.TRAINING)
+    sentence = {drifting.SCORE: "scored", drifting.TRAINING: "trained"}.get(each.what, "count")
+    said = say(
+        f"analysis.drift.{sentence}",
+        unit=_unit(each),
+        what=each.what,
+        now=f"{each.now:.3f}" if score else f"{each.now:.3%}",
+        before=f"{each.before:.3f}" if score else f"{each.before:.3%}",
+        p=f"{each.p_value:.1g}",
+    )
+    where = f"/analysis?analysis-by={each.unit.kind}"
+    if score:
+        where = f"/analysis?analysis-point={quote(each.unit.points[0])}"
+    link = tag("a", said, href=where, target="_self")
+    return div("sentence alarmed", span("mark", "▲ "), link)
+
+
+def _unit(each: Drift) -> str:
+    return say(f"analysis.drift.{each.unit.kind}", name=each.unit.name)
+
+
+def _asked(each: Drift) -> str:
+    named = {drifting.SCORE: "score", drifting.TRAINING: "rank"}.get(each.what)
+    return each.what if named is None else say(f"analysis.drift.{named}")
 
 
 def _export(table: pd.DataFrame, name: str) -> None:

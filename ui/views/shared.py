@@ -16,7 +16,7 @@ from inspection.store.reader import PointRow
 from ui import words
 from ui.actions import Counter, Session
 from ui.audits import Audits
-from ui.configuration import Known
+from ui.configuration import AlarmFile, Known
 from ui.markup import Html, div, join, span, tag
 from ui.pictures import Picture, Pictures
 from ui.queries import Line
@@ -67,6 +67,7 @@ class Shared:
     audits: Audits
     reviewers_key: bytes | None
     """What pseudonyms of reviewers are made with; None where they are named."""
+    alarm: AlarmFile
 
     def plan(self, plan_hash: str) -> Plan | None:
         """A plan on record, decoded once; None where there is none of that hash. Raises
