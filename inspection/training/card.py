@@ -153,7 +153,7 @@ def normal_card(
             f" {seconds:.0f} s."
         ),
         "## What may be said of its limit",
-        f"With good points alone {said.statement}.",
+        f"By good points alone: {said.statement}.",
         (
             "This holds for parts like those it saw (exchangeable with them) and for false alarms."
             " What share of defects it finds nobody can say who has not shown it any."

@@ -57,11 +57,15 @@ class Made(NamedTuple):
 
 
 def split_good(
-    dataset: Dataset, rule: SplitRule, test_parts: Collection[str] | None = None
+    dataset: Dataset,
+    rule: SplitRule,
+    test_parts: Collection[str] | None = None,
+    wanted: float = 0.01,
 ) -> Split:
     """Parts with a defect to validation and test, good ones to training as well; without known
     defects good ones are for training alone, and for the limit (``calibration``) where they are
-    enough. ``test_parts`` are the test whatever the rule says. Raises `DataError`."""
+    enough for what is ``wanted``. ``test_parts`` are the test whatever the rule says. Raises
+    `DataError`."""
     ok = dataset.description.ok_class
     known = set(dataset.parts)
     if test_parts is not None and (unknown := sorted(set(test_parts) - known)):
@@ -87,7 +91,7 @@ def split_good(
         lots["test"] = lots["test"] + good[:tested]
         lots["validation"] = lots["validation"] + good[tested : tested + checked]
         good = good[tested + checked :]
-    aside = calibration_units(len(good))
+    aside = calibration_units(len(good), wanted)
     lots["calibration"], lots["train"] = good[:aside], good[aside:]
     if not lots["train"]:
         raise DataError(f"{dataset.root}: no good part is left to learn from: add some")
@@ -133,7 +137,7 @@ def make(
     )
     assert isinstance(network, Normality)  # noqa: S101  who calls has asked
     use_threads(told.fit.threads)
-    split = split_good(dataset, description.split, test_parts)
+    split = split_good(dataset, description.split, test_parts, told.thresholds.overkill)
     check_leaks(dataset, split)
     progress(
         f"{len(dataset.pictures)} pictures of {len(dataset.parts)} parts: {len(split.train)} to"

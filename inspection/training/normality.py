@@ -86,48 +86,47 @@ class Guarantee(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def statement(self) -> str:
         """For card, report and policy."""
         said = (
-            f"of good parts at most {self.bound:.3g} are called unusual ({self.method} on"
-            f" {self.calibrated_on} good parts, alpha {self.level:.3g}"
-            + (f"; {self.wanted:.3g} was wanted" if self.bound > self.wanted else "")
+            f"at most {self.bound:.1%} of good parts are called unusual ({self.method} on"
+            f" {self.calibrated_on} good parts, alpha {self.level:.1%}"
+            + (f"; {self.wanted:.1%} was wanted" if self.bound > self.wanted else "")
             + ")"
         )
         if self.missing:
-            said += (
-                f"; {self.missing} more good parts are needed for a limit that can be relied on"
-                f" ({ENOUGH}, or 1 / alpha held out)"
-            )
+            said += f"; {self.missing} more good parts are needed for what was wanted"
         return said + "; nothing is promised of defects"
 
 
-def method_for(units: int) -> Method:
-    """Which way to a limit so many good units allow."""
-    return "jackknife+" if units <= JACKKNIFE_MOST else "split conformal"
-
-
-def calibration_units(units: int) -> int:
-    """How many of so many good units are held out to set the limit; 0 where each is left out in
-    turn."""
-    return 0 if units <= JACKKNIFE_MOST else min(units // 2, CALIBRATION_MOST)
+def calibration_units(units: int, wanted: float) -> int:
+    """How many of so many good units are held out to set the limit, where the share ``wanted`` may
+    be called unusual; 0 where each is left out in turn."""
+    if units <= JACKKNIFE_MOST:
+        return 0
+    return min(units // 2, max(CALIBRATION_MOST, math.ceil(1 / wanted) - 1))
 
 
 def guarantee(
-    units: int, wanted: float, calibrated_on: int | None = None, doubtful: Sequence[str] = ()
+    units: int,
+    wanted: float,
+    held: int | None = None,
+    doubtful: Sequence[str] = (),
+    aside: int | None = None,
 ) -> Guarantee:
-    """What can be had of so many good units, ``calibrated_on`` of them held out (None: as
-    `calibration_units` says; 0: none, the jackknife+)."""
-    held = calibration_units(units) if calibrated_on is None else calibrated_on
-    number, factor = (held, 1.0) if held else (units - len(doubtful), 2.0)
-    level = max(wanted / factor, 1 / (number + 1))
-    level = math.floor(level * (number + 1) + 1e-9) / (number + 1)
-    enough = max(ENOUGH, 2 * (math.ceil(1 / wanted) - 1))
+    """What can be had of so many good units, ``held`` of them held out (None: as
+    `calibration_units` says; 0: none, the jackknife+). ``aside`` of the units that set the limit
+    are ``doubtful`` (None: all of these) and do not."""
+    held = calibration_units(units, wanted) if held is None else held
+    number, factor = (held, 1.0) if held else (units, 2.0)
+    aside = len(doubtful) if aside is None else aside
+    counted = number - aside
+    rank = rank_of(wanted / factor, counted)
     return Guarantee(
         method="split conformal" if held else "jackknife+",
         units=units,
-        calibrated_on=number,
+        calibrated_on=counted,
         wanted=wanted,
-        level=level,
-        bound=min(1.0, factor * level + len(doubtful) / max(units, 1)),
-        missing=max(0, enough - units),
+        level=rank / (counted + 1),
+        bound=min(1.0, factor * (rank + aside) / (number + 1)),
+        missing=max(0, max(ENOUGH, 2 * (math.ceil(1 / wanted) - 1)) - units),
         doubtful=tuple(doubtful),
     )
 

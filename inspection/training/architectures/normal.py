@@ -291,7 +291,7 @@ class Normal(Normality):
             late = self._doubtful(worst, owners)
             worst = worst[~np.isin(np.array(owners), late)]
             aside = [*aside, *late]
-            said = guarantee(total, wanted, len(owners), aside)
+            said = guarantee(total, wanted, len(owners), aside, len(late))
             rank = rank_of(said.level, said.calibrated_on)
             limits, self.rank = np.sort(worst)[::-1][rank - 1 : rank], 1
         self.limits = torch.from_numpy(limits.astype(np.float32))
