@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--ok", metavar="CLASS", help="which class is the OK class")
     add("--seeds", type=int, default=10, metavar="N", help="divisions by part (10)")
     add("--side", type=int, default=256, metavar="PX", help="of the crops (256)")
+    add("--against", choices=("anomalib",), help="beside ours, in an environment of its own")
     add("--architecture", action="append", metavar="NAME", help="only this one; more than once")
     add("--json", type=Path, metavar="FILE", help="write the result there as well")
 
@@ -76,6 +77,7 @@ def _anomaly(arguments: argparse.Namespace) -> int:
         seeds=arguments.seeds,
         side_px=arguments.side,
         names=names,
+        against=arguments.against is not None,
         progress=lambda said: print(said, flush=True),
     )
     print(table(found), flush=True)

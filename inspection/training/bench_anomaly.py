@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -27,13 +28,13 @@ from inspection.imaging import CropSpec, Frame, crop
 from inspection.runtimes import Graph
 from inspection.training import export
 from inspection.training.architectures import Normality, build, provenance
+from inspection.training.bench_against import Theirs, Versus, anomalib, versus
 from inspection.training.calibrate import Array, Calibration
 from inspection.training.data import load, read_dataset, units_of
 from inspection.training.defaults import NORMAL_PX
 from inspection.training.discover import describe
 from inspection.training.duplicates import join_twins
 from inspection.training.layouts.mvtec import TEST, TRAIN
-from inspection.training.normality import Guarantee
 from inspection.training.parity import auroc
 from inspection.training.recipe import GOOD_ALONE, one_kind_of_defect
 from inspection.training.sampling import points_of
@@ -63,8 +64,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     """One model on one division. ``overkill_at_1`` and ``_at_0`` are at the threshold, chosen on
     the test itself, that lets so many per cent of the defects pass; ``false_alarms`` and
     ``escapes`` at the limit that was set on good points alone, whose guarantee is ``bound``.
-    ``aupro`` is None without masks. ``fit_s`` is from pictures in memory to a graph;
-    ``images_per_s`` is by processor time, one picture at a time, one thread."""
+    ``aupro`` is None without masks, and what anomalib does not say is None too. ``fit_s`` is from
+    pictures in memory to a graph (of anomalib: without the export); ``images_per_s`` is by
+    processor time, one picture at a time, one thread."""
 
     split: str
     good: int
@@ -75,11 +77,11 @@ class Figures(Struct, frozen=True, kw_only=True):
     overkill_at_1: float
     overkill_at_0: float
     aupro: float | None
-    false_alarms: float
-    escapes: float
-    bound: float
+    false_alarms: float | None
+    escapes: float | None
+    bound: float | None
     fit_s: float
-    images_per_s: float
+    images_per_s: float | None
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -91,6 +93,13 @@ class Model(Struct, frozen=True, kw_only=True):
     official: Figures | None
     by_part: dict[str, tuple[float, float]]
     seeds: tuple[Figures, ...]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """All of a benchmark; ``versus`` compares each of ours with each of anomalib's."""
+
+    models: tuple[Model, ...]
+    versus: tuple[Versus, ...] = ()
 
 
 class Points(NamedTuple):
@@ -156,40 +165,70 @@ def bench(
     side_px: int = NORMAL_PX,
     names: Sequence[str] = tuple(sorted(GOOD_ALONE, reverse=True)),
     wanted: float = 0.01,
+    against: bool = False,
     progress: Progress = print,
-) -> list[Model]:
-    """Every architecture on every division. Raises `DataError`."""
+) -> Result:
+    """Every architecture on every division, and ``against`` anomalib. Raises `DataError`."""
     use_threads(1)
     spec = CropSpec(width=side_px, height=side_px, channels=3)
     points = read(root, part, spec, ok)
-    made = []
+    divided = divisions(points, seeds)
+    runs: dict[str, list[Run]] = {}
     for name in names:
-        found = []
-        for each in divisions(points, seeds):
-            found.append(_measured(name, points, each, spec, wanted))
-            progress(line(name, found[-1]))
-        official = next((f for f in found if f.split == OFFICIAL), None)
-        drawn = tuple(f for f in found if f.split != OFFICIAL)
-        made.append(
-            Model(
-                name=name,
-                weights=provenance(name, {}),
-                official=official,
-                by_part=spread(drawn),
-                seeds=drawn,
-            )
+        for each in divided:
+            runs.setdefault(name, []).append(_measured(name, points, each, spec, wanted))
+            progress(line(name, runs[name][-1].figures))
+    if against:
+        said = anomalib(points.crops, [(each.train, each.test) for each in divided], progress)
+        for name, tests in said.items():
+            theirs = f"anomalib {name}"
+            for each, test in zip(divided, tests, strict=True):
+                run = _theirs(points, each, test)
+                runs.setdefault(theirs, []).append(run)
+                progress(line(theirs, run.figures))
+    compared = tuple(
+        versus(
+            (name, other),
+            [
+                (ours.scores, theirs.scores, points.defective[each.test], units)
+                for each, ours, theirs in zip(divided, runs[name], runs[other], strict=True)
+                if each.name != OFFICIAL
+                for units in [[points.units[i] for i in each.test]]
+            ],
         )
-    return made
+        for name in names
+        for other in runs
+        if other not in names and any(each.name != OFFICIAL for each in divided)
+    )
+    return Result(models=tuple(_model(n, some) for n, some in runs.items()), versus=compared)
 
 
-def _measured(
-    name: str, points: Points, division: Division, spec: CropSpec, wanted: float
-) -> Figures:
+class Run(NamedTuple):
+    """Figures of a test, and the scores behind them, the larger the more unusual."""
+
+    figures: Figures
+    scores: Array
+
+
+def _model(name: str, runs: Sequence[Run]) -> Model:
+    found = [run.figures for run in runs]
+    drawn = tuple(f for f in found if f.split != OFFICIAL)
+    return Model(
+        name=name,
+        weights=provenance(name.removeprefix("anomalib "), {}),
+        official=next((f for f in found if f.split == OFFICIAL), None),
+        by_part=spread(drawn),
+        seeds=drawn,
+    )
+
+
+def _measured(name: str, points: Points, division: Division, spec: CropSpec, wanted: float) -> Run:
     network = build(name, 2, spec, {}).eval()
     assert isinstance(network, Normality)  # noqa: S101  that is what `GOOD_ALONE` names
-    crops = points.crops[division.train]
     begun = time.perf_counter()
-    said = network.learn(crops, [points.units[i] for i in division.train], wanted)
+    said = network.learn(
+        points.crops[division.train], [points.units[i] for i in division.train], wanted
+    )
     with tempfile.TemporaryDirectory(prefix="inspection-bench-") as folder:
         graphs = export.export_graphs(network, Calibration(1.0, 0.0), spec, 2, Path(folder))
         seconds = time.perf_counter() - begun
@@ -198,50 +237,48 @@ def _measured(
         heat = _heat(graphs.fp32, points.crops[division.test])
     # What is bent near 0 and 1 keeps its order only in the logarithm.
     ok = np.maximum(outputs.scores[:, 0].astype(np.float64), 1e-30)
-    unusual = -np.log(ok)
+    scores, alarms = -np.log(ok), outputs.scores[:, 0] < 0.5
     defective = points.defective[division.test]
-    return figures_of(
-        division.name,
-        unusual,
-        defective,
-        outputs.scores[:, 0] < 0.5,
-        [points.masks[i] for i in division.test],
-        heat,
-        len(division.train),
-        said,
-        seconds,
-        speed,
+    figures = figures_of(points, division, scores, heat, seconds, speed)
+    figures = msgspec.structs.replace(
+        figures,
+        false_alarms=float(alarms[~defective].mean()),
+        escapes=float((~alarms[defective]).mean()),
+        bound=said.bound,
     )
+    return Run(figures, scores)
+
+
+def _theirs(points: Points, division: Division, said: Theirs) -> Run:
+    figures = figures_of(points, division, said.scores, said.maps, said.fit_s, said.images_per_s)
+    return Run(figures, said.scores)
 
 
 def figures_of(
-    split: str,
+    points: Points,
+    division: Division,
     scores: Array,
-    defective: Bools,
-    alarms: Bools,
-    masks: Sequence[Bools | None],
     heat: npt.NDArray[np.float32],
-    learnt_from: int,
-    said: Guarantee,
     seconds: float,
-    speed: float,
+    speed: float | None,
 ) -> Figures:
     """Of the scores of a test, the larger the more unusual."""
+    defective = points.defective[division.test]
     area = auroc(scores, defective)
     assert area is not None  # noqa: S101  `read` has seen both kinds
     return Figures(
-        split=split,
+        split=division.name,
         good=int((~defective).sum()),
         defects=int(defective.sum()),
-        learnt_from=learnt_from,
+        learnt_from=len(division.train),
         auroc=area,
         ap=average_precision(scores, defective),
         overkill_at_1=overkill_at(scores, defective, ESCAPES[0]),
         overkill_at_0=overkill_at(scores, defective, ESCAPES[1]),
-        aupro=aupro(heat, masks, defective),
-        false_alarms=float(alarms[~defective].mean()),
-        escapes=float((~alarms[defective]).mean()),
-        bound=said.bound,
+        aupro=aupro(heat, [points.masks[i] for i in division.test], defective),
+        false_alarms=None,
+        escapes=None,
+        bound=None,
         fit_s=seconds,
         images_per_s=speed,
     )
@@ -328,16 +365,22 @@ def spread(found: Sequence[Figures]) -> dict[str, tuple[float, float]]:
 def line(name: str, f: Figures) -> str:
     """One division on one line."""
     pro = "" if f.aupro is None else f", AUPRO {f.aupro:.3f}"
+    own = ""
+    if f.bound is not None:
+        own = (
+            f"; at its own limit {f.false_alarms:.3f} false alarms (guaranteed {f.bound:.3f}),"
+            f" {f.escapes:.3f} escapes"
+        )
+    speed = "" if f.images_per_s is None else f", {f.images_per_s:.0f} a second"
     return (
         f"{name}, {f.split}: AUROC {f.auroc:.4f}, AP {f.ap:.4f}{pro}, overkill"
-        f" {f.overkill_at_1:.3f} at 1 % and {f.overkill_at_0:.3f} at 0 % escapes; at its own limit"
-        f" {f.false_alarms:.3f} false alarms (guaranteed {f.bound:.3f}), {f.escapes:.3f} escapes;"
-        f" {f.fit_s:.1f} s, {f.images_per_s:.0f} a second"
+        f" {f.overkill_at_1:.3f} at 1 % and {f.overkill_at_0:.3f} at 0 % escapes{own};"
+        f" {f.fit_s:.1f} s{speed}"
     )
 
 
-def table(models: Sequence[Model]) -> str:
-    """Means over the seeds, a row a model."""
+def table(result: Result) -> str:
+    """Means over the seeds, a row a model; and who is better by how much."""
     columns = "model | split | AUROC | AP | AUPRO | overkill at 1 % | at 0 % | false alarms"
     rows = [f"| {columns} (at most) | fit s | images/s |", "|---" * 10 + "|"]
 
@@ -347,7 +390,7 @@ def table(models: Sequence[Model]) -> str:
         value, deviation = mean[name]
         return f"{value:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation else "")
 
-    for model in models:
+    for model in result.models:
         parts = [(OFFICIAL, spread([model.official] if model.official else []))]
         parts.append((f"by part, {len(model.seeds)} seeds", model.by_part))
         rows += [
@@ -359,4 +402,9 @@ def table(models: Sequence[Model]) -> str:
             for split, mean in parts
             if mean
         ]
+    rows += [
+        f"{v.ours} less {v.theirs}, by part: AUROC {v.difference:+.4f} (95 % of a bootstrap over"
+        f" parts: {v.lower:+.4f} to {v.upper:+.4f})"
+        for v in result.versus
+    ]
     return "\n".join(rows)

@@ -40,7 +40,7 @@ from inspection.training.calibrate import Array
 
 ORDER = 8
 """Of the generalised mean over patches."""
-WEIGHTS = {"patches": 2.0, "whole": 1.0, "places": 0.5}
+WEIGHTS = {"patches": 3.0, "whole": 1.0, "places": 0.25}
 """Of the logarithms of the terms."""
 PLACES = 4
 """Rows and columns of the places."""

@@ -13,6 +13,7 @@ from test_normality import weld
 from inspection.__main__ import main
 from inspection.errors import DataError
 from inspection.imaging import CropSpec, encode_png
+from inspection.training.bench_against import environment, versus, weighted_auroc
 from inspection.training.bench_anomaly import (
     OFFICIAL,
     aupro,
@@ -21,6 +22,7 @@ from inspection.training.bench_anomaly import (
     overkill_at,
     read,
 )
+from inspection.training.parity import auroc
 
 SPEC = CropSpec(width=64, height=64, channels=1)
 
@@ -77,6 +79,41 @@ def test_without_masks_of_all_defects_there_is_no_overlap() -> None:
     assert aupro(heat, [mask[0], None], np.array([True, True])) is None
 
 
+# ---------------------------------------------------------------- side by side
+
+
+def test_a_point_that_counts_twice_is_one_that_is_there_twice() -> None:
+    rng = np.random.default_rng(1)
+    scores, positive = rng.integers(0, 6, 30) / 5, rng.random(30) < 0.4
+    counts = rng.integers(0, 4, 30)
+    again = np.repeat(np.arange(30), counts)
+    assert weighted_auroc(scores, positive, counts.astype(float)) == pytest.approx(
+        auroc(scores[again], positive[again])
+    )
+
+
+def test_a_model_that_is_as_good_is_not_called_better_and_a_better_one_is() -> None:
+    rng = np.random.default_rng(2)
+    bad = np.arange(80) < 40
+    units = [f"P{k // 2}" for k in range(80)]
+    good_scores = rng.standard_normal(80) + 3 * bad
+    other = rng.standard_normal(80) + 3 * bad
+    chance = rng.standard_normal(80)
+    same = versus(("a", "b"), [(good_scores, other, bad, units)])
+    assert same.lower < 0 < same.upper
+    better = versus(("a", "b"), [(good_scores, chance, bad, units)] * 2)
+    assert 0 < better.lower < better.difference < better.upper
+
+
+def test_an_environment_that_cannot_be_made_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="file"):
+        environment(lambda _: None)
+
+
 # ---------------------------------------------------------------- folders
 
 
@@ -125,7 +162,7 @@ def test_a_run_gives_every_figure(
     words = ["bench", "anomaly", "--data", str(data), "--part", r"(P\d+)_", "--seeds", "0"]
     words += ["--side", "96", "--architecture", "patchcore", "--json", str(tmp_path / "b.json")]
     assert main(words) == 0
-    (model,) = json.loads((tmp_path / "b.json").read_text())
+    (model,) = json.loads((tmp_path / "b.json").read_text())["models"]
     official = model["official"]
     assert official["auroc"] == 1.0
     assert (official["good"], official["defects"], official["learnt_from"]) == (3, 3, 7)
