@@ -38,7 +38,7 @@ from msgspec import Struct
 from inspection.errors import DataError
 from inspection.training.calibrate import Array
 
-ORDER = 8
+ORDER = 6
 """Of the generalised mean over patches."""
 WEIGHTS = {"patches": 3.0, "whole": 1.0, "places": 0.25}
 """Of the logarithms of the terms."""

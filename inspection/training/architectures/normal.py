@@ -52,7 +52,7 @@ BLOCKS = (7, 10)
 FEATURES = 192
 STRIDE = 16
 GREY, RANGE = 127.0, 128.0
-MEMORY, FEWEST_ROWS = 600, 8
+MEMORY, FEWEST_ROWS = 400, 8
 """Rows of the memory, and the fewest of each unit where every unit has its own."""
 DEFAULTS: dict[str, int | str | bool] = {
     "weights": IMAGENET,
@@ -221,7 +221,7 @@ class Normal(Normality):
         if self.patches is None:
             raise DataError("the model has learnt nothing yet")
         nearest, squared = self.patches(seen.patches)
-        local = (squared.square().square().mean(dim=1) + TINY).log() / ORDER
+        local = ((squared * squared.square()).mean(dim=1) + TINY).log() / ORDER
         whole, places = (
             0.5 * (term(found) + TINY).log()
             for term, found in ((self.whole_term, seen.whole), (self.place_term, seen.places))
