@@ -44,6 +44,11 @@ from inspection.timing import Laps
 KEPT_CROPS = 2**26
 """Bytes of crops that are kept from the gate to the model; what is beyond is made again."""
 
+NOT_PERMITTED = (
+    "is released as anomaly-only: the plan must permit it for this kind of point"
+    " (anomaly_only = true)"
+)
+
 T = TypeVar("T")
 
 
@@ -162,6 +167,10 @@ class Judge:
             if model is None:
                 said += missed(tasks, Reason.MODEL_UNAVAILABLE, fault)
                 continue
+            if model.package.manifest.anomaly_only:
+                others = [task for task in tasks if task.anomaly_only is not True]
+                said += missed(others, Reason.MODEL_UNAVAILABLE, f"model {name} {NOT_PERMITTED}")
+                tasks = [task for task in tasks if task.anomaly_only is True]
             spec = runtimes.crop_spec(model.package)
             for some in _batched(tasks, self._batch):
                 crops = _crops(image, some, spec)

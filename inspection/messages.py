@@ -323,6 +323,8 @@ class PointTask(Struct, frozen=True, kw_only=True):
     region: Region
     quality: QualityLimits | UnsetType = UNSET
     """Without it a point is judged in whatever picture its view gives."""
+    anomaly_only: bool | UnsetType = UNSET
+    """True where the plan permits a model whose thresholds stand on good pictures alone."""
 
 
 class OrderRef(Struct, frozen=True, kw_only=True):

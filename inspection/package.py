@@ -25,7 +25,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -99,6 +99,9 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     heat_name: str | UnsetType = UNSET
     """The output with the heat map, (N, height, width) ``float32`` from 0 (as ever) to 1; left out
     where there is none, as in all older manifests."""
+    release: Literal["anomaly-only"] | UnsetType = UNSET
+    """"anomaly-only": no defect has shown what the thresholds let pass, they stand on good points
+    alone. Such a model judges only where the plan permits it (`Kind.anomaly_only`)."""
     imaging_version: str
     data_hash: Sha256
     recipe_hash: Sha256
@@ -109,6 +112,11 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     """What the weights and the data are licensed under, by what they are."""
     verified_on: Annotated[tuple[VerifiedOn, ...], Meta(min_length=1)]
     files: dict[str, Sha256]
+
+    @property
+    def anomaly_only(self) -> bool:
+        """Whether a plan must permit it."""
+        return self.release is not UNSET
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:

@@ -160,10 +160,12 @@ class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     """What its pictures must be like; learnt, in ``limits.csv`` of the folder ``taught``."""
 
 
-class Kind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a point is (a spot weld, a clip) and the name of the model that judges it."""
+class Kind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a point is (a spot weld, a clip) and the name of the model that judges it.
+    ``anomaly_only`` permits a model whose thresholds stand on good pictures alone."""
 
     model: Id
+    anomaly_only: bool = False
 
 
 class Deciding(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -433,7 +435,10 @@ _CHALLENGE = {
     "interval_minutes": _Field(_whole(*INTERVAL_MINUTES), required=True),
     "defects": _Field(_defects, required=True),
 }
-_KIND = {"model": _Field(_identifier, required=True)}
+_KIND = {
+    "model": _Field(_identifier, required=True),
+    "anomaly_only": _Field(_yes_or_no),
+}
 _VIEW = {
     "id": _Field(_identifier, required=True),
     "camera": _Field(_identifier, required=True),
@@ -637,7 +642,7 @@ class _Reader:
                 message = f"the station has no model {fields['model']!r}"
                 has = ", ".join(sorted(self._models))
                 self._wrong(place, "model", f"{message}: it has {has or 'none at all'}")
-            self._kinds[name] = Kind(model=fields["model"])
+            self._kinds[name] = Kind(**fields)
 
     def _read_views(self) -> None:
         for place, raw in self._tables(("view",)):

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from inspection.ledger import Entry
 from inspection.messages import Inspected, Missed, ModelRef, Reason, Verdict, ViewResult
 from inspection.package import Manifest
-from inspection.plan import Plan
+from inspection.plan import Kind, Plan
 from inspection.policy import Policy, judge
 
 
@@ -51,7 +51,8 @@ def accept(
         elif isinstance(said, Missed):
             entries[said.point] = _absent(said.point, _reason_of_absence(said.reason))
         else:
-            entries[said.point] = _believe(said, released.get(plan.kinds[point.kind].model))
+            kind = plan.kinds[point.kind]
+            entries[said.point] = _believe(said, released.get(kind.model), kind)
     for name in expected:
         if name not in entries:
             entries[name] = _absent(name, Reason.RECORD_LOST)
@@ -67,8 +68,10 @@ def _reason_of_absence(reason: Reason) -> Reason:
     return Reason.EDGE_FAILED if reason < Reason.NO_IMAGE else reason
 
 
-def _believe(said: Inspected, model: Released | None) -> Entry:
+def _believe(said: Inspected, model: Released | None, kind: Kind) -> Entry:
     if model is None or said.model != model.ref:
+        return _absent(said.point, Reason.MODEL_NOT_RELEASED)
+    if model.manifest.anomaly_only and not kind.anomaly_only:
         return _absent(said.point, Reason.MODEL_NOT_RELEASED)
     ood = None if said.ood is UNSET else said.ood
     judgement = judge(said.scores, model.manifest.class_names, model.policy, ood)

@@ -81,7 +81,16 @@ def database_of(directory: Path) -> Path:
 
 def why_unfit(plan: Plan, name: str, model: Released) -> str:
     """Why a plan cannot be inspected with this model of that name, empty where it can: a known
-    defect of a class that its model does not know would never be found."""
+    defect of a class that its model does not know would never be found, and what a model lets pass
+    that has shown no defect nobody knows."""
+    if model.manifest.anomaly_only:
+        for kind, asked in plan.kinds.items():
+            if asked.model == name and not asked.anomaly_only:
+                return (
+                    f"plan {plan.name}: kinds.{kind}: model {name} is released as anomaly-only (no"
+                    " defect has shown what it lets pass): permit it with anomaly_only = true, or"
+                    " release a model that was tried on defects"
+                )
     if plan.challenge is UNSET:
         return ""
     kinds = {point.id: plan.kinds[point.kind].model for point in plan.points}

@@ -497,6 +497,7 @@ class Station:
                     model=plan.kinds[p.kind].model,
                     region=p.region,
                     quality=UNSET if p.quality is None else p.quality,
+                    anomaly_only=plan.kinds[p.kind].anomaly_only or UNSET,
                 )
                 for p in plan.points_of(view)
             )

@@ -1,4 +1,5 @@
-"""``inspection bench line``: how fast a whole line is on this machine, trigger to verdict."""
+"""``inspection bench line``: how fast a whole line is on this machine, trigger to verdict; and
+``inspection bench anomaly``: how well models of good points do on a folder of pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+
+import msgspec
 
 from inspection.errors import ConfigurationError
 from inspection.package import bundled_package
@@ -26,9 +29,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sync-delay-ms", type=float, default=0.0, metavar="D", help="added to every disk sync")
     add("--model", type=Path, metavar="PACKAGE", help="a package for spot welds (spot-weld-fast)")
     add("--json", type=Path, metavar="FILE", help="write the result there as well")
+    anomaly = what.add_parser("anomaly", help="models of good points; see docs/anomaly.md")
+    add = anomaly.add_argument
+    add("--data", type=Path, required=True, help="good and defective pictures, as for training")
+    add("--part", metavar="REGEX", help="finds the part in a picture's path, as for training")
+    add("--ok", metavar="CLASS", help="which class is the OK class")
+    add("--seeds", type=int, default=10, metavar="N", help="divisions by part (10)")
+    add("--side", type=int, default=256, metavar="PX", help="of the crops (256)")
+    add("--against", choices=("anomalib",), help="beside ours, in an environment of its own")
+    add("--architecture", action="append", metavar="NAME", help="only this one; more than once")
+    add("--json", type=Path, metavar="FILE", help="write the result there as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.what == "anomaly":
+        return _anomaly(arguments)
     options = asked(arguments)
     with tempfile.TemporaryDirectory(prefix="inspection-bench-") as name:
         found = bench(Path(name), options)
@@ -37,6 +52,38 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         arguments.json.write_text(text + "\n", "utf-8")
     return int(bool(found["lost"] or found["duplicated"]))
+
+
+def _anomaly(arguments: argparse.Namespace) -> int:
+    from inspection.training.bench_anomaly import bench, table
+    from inspection.training.recipe import GOOD_ALONE
+
+    names = arguments.architecture or sorted(GOOD_ALONE, reverse=True)
+    if unknown := sorted(set(names) - GOOD_ALONE):
+        known = ", ".join(sorted(GOOD_ALONE))
+        raise ConfigurationError(f"--architecture {unknown[0]}: is none of {known}")
+    for name, value, least, most in (
+        ("--seeds", arguments.seeds, 0, 1000),
+        ("--side", arguments.side, 64, 2048),
+    ):
+        if not least <= value <= most:
+            raise ConfigurationError(f"{name} {value}: must be {least} to {most}")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ConfigurationError(f"--json {arguments.json}: there is no such folder")
+    found = bench(
+        arguments.data,
+        part=arguments.part,
+        ok=arguments.ok,
+        seeds=arguments.seeds,
+        side_px=arguments.side,
+        names=names,
+        against=arguments.against is not None,
+        progress=lambda said: print(said, flush=True),
+    )
+    print(table(found), flush=True)
+    if arguments.json is not None:
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    return 0
 
 
 def asked(arguments: argparse.Namespace) -> Options:

@@ -100,6 +100,7 @@ def build_package(
     version: str = "1",
     heat: bool = False,
     broken: Broken | None = None,
+    anomaly_only: bool = False,
 ) -> Path:
     """Write a package into ``folder`` (created) and return it.
 
@@ -108,7 +109,8 @@ def build_package(
     ``"bright_square"`` it is one half where the brightest square of a quarter of the crop's side
     has that mean, and grows as it brightens; how fast, ``steepness`` says, so that two such models
     can be told apart by their scores. With ``heat`` it also says of each pixel how dark it is, 0 to
-    1. The same arguments always give the same package.
+    1. ``anomaly_only`` is how it says that it was released. The same arguments always give the same
+    package.
     """
     (folder / "golden").mkdir(parents=True)
     (folder / MODEL).write_bytes(_graph_file(sees, size, channels, steepness, broken, heat=heat))
@@ -132,6 +134,7 @@ def build_package(
         input_name="image",
         output_name="scores",
         heat_name="heat" if heat else UNSET,
+        release="anomaly-only" if anomaly_only else UNSET,
         imaging_version="1",
         data_hash=sha256(b"no data"),
         recipe_hash=sha256(b"no recipe"),

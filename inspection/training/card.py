@@ -4,11 +4,15 @@ what was counted; nobody has to remember to be honest."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from inspection.training.calibrate import Calibration, Limits
 from inspection.training.data import Dataset, Split, count_labels
 from inspection.training.evaluate import Evaluation
 from inspection.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from inspection.training.export import Draft  # which writes cards
 
 LISTED = 60
 """Parts that are named one by one."""
@@ -102,6 +106,75 @@ def card(
         ),
         f"Test parts: {_listed(split.test)}.",
         f"Validation parts: {_listed(split.validation)}.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def normal_card(
+    draft: Draft, validation: Evaluation | None, test: Evaluation | None, seconds: float
+) -> str:
+    """Of a model of good points, which says what it may be believed on instead of a promise;
+    ``validation`` is None where no defect is known."""
+    recipe, dataset, split = draft.recipe, draft.dataset, draft.split
+    description, said = dataset.description, draft.guarantee
+    assert said is not None  # noqa: S101  of such a model there is one
+    released = "**Released as `anomaly-only`**: " if draft.anomaly_only else ""
+    sections = [
+        f"# {recipe.name} {recipe.version}",
+        (
+            f"A model of good points (`{recipe.architecture}`): it says how unlike them a point is."
+            " It names no kind of defect."
+        ),
+        (
+            f"{released}no defect has shown what its limit lets pass. It judges only where a plan"
+            " permits that for a kind of point, and what is unusual goes to a person, never to NOK."
+            if validation is None
+            else f"{released}{draft.promised}"
+        ),
+        (
+            "**OK means that nothing visible is unusual in the picture of this point.** Of what a"
+            " camera does not show it says nothing."
+        ),
+        "## What it saw",
+        (
+            f"Data set {description.name} ({description.source}; licence {description.licence}),"
+            f" SHA-256 `{dataset.sha256}`."
+        ),
+        *([description.notes] if description.notes else []),
+        _counts(dataset, split),
+        *(f"Warning: {warning}." for warning in dataset.warnings),
+        *(
+            f"Unreadable: `{entry.path.relative_to(dataset.root).as_posix()}`: {entry.why}"
+            for entry in dataset.unreadable
+        ),
+        (
+            f"Input: {recipe.input.width} x {recipe.input.height} pixels, with"
+            f" {recipe.input.margin:.0%} of the point's size as margin. Learnt in one pass, in"
+            f" {seconds:.0f} s."
+        ),
+        "## What may be said of its limit",
+        f"By good points alone: {said.statement}.",
+        (
+            "This holds for parts like those it saw (exchangeable with them) and for false alarms."
+            " What share of defects it finds nobody can say who has not shown it any."
+        ),
+        *(
+            [
+                "These are said to be good, stand out from all others and were set aside: "
+                + ", ".join(said.doubtful)
+                + "."
+            ]
+            if said.doubtful
+            else []
+        ),
+        *(["## Test parts, looked at once", _table(test)] if test is not None else []),
+        *(
+            ["## Validation parts, on which thresholds were chosen", _table(validation)]
+            if validation is not None
+            else []
+        ),
+        f"OK from {draft.limits.ok_min:.6f}, NOK from {draft.limits.nok_min:.6f}, REVIEW between.",
+        f"Test parts: {_listed(split.test)}.",
     ]
     return "\n\n".join(sections) + "\n"
 

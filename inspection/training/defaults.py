@@ -21,11 +21,13 @@ from inspection.imaging import CropSpec
 from inspection.training.data import Picture
 from inspection.training.promise import Costs, Promise
 from inspection.training.recipe import (
+    ANOMALY,
     DatasetDescription,
     Export,
     Fit,
     Recipe,
     Sampling,
+    Thresholds,
 )
 
 STEP_PX = 32
@@ -40,6 +42,11 @@ EPOCHS = (4.0, 40.0)
 SHOWN = 24_000
 """Crops shown in a training, within the bounds of `EPOCHS`: about a quarter of an hour on two cores
 at 224 px."""
+NORMAL_PX = 256
+"""Of a model of good points, whatever the shape of a point: its patches are compared with others at
+the same scale."""
+FALSE_ALARMS = 0.01
+"""Of good parts, wanted of such a model."""
 LIMIT = 0.05
 """Of the escapes: what some sixty independent defects without an escape can prove. A plant that
 has more of them asks for less."""
@@ -66,6 +73,17 @@ def default_recipe(description: DatasetDescription, pictures: Sequence[Picture])
     training = max(1.0, labelled * shares)
     epochs = min(max(SHOWN / training, EPOCHS[0]), EPOCHS[1])
     width, height = crop_size(wide, high)
+    if ANOMALY in description.class_names:
+        return Recipe(
+            name=_name(description.name),
+            version="1",
+            dataset="dataset.toml",
+            architecture="patchcore",
+            input=CropSpec(width=NORMAL_PX, height=NORMAL_PX, channels=3),
+            thresholds=Thresholds(overkill=FALSE_ALARMS),
+            promise=Promise(limit=LIMIT),
+            costs=Costs(prevalence=PREVALENCE),
+        )
     return Recipe(
         name=_name(description.name),
         version="1",

@@ -19,6 +19,7 @@ from inspection.training.layouts.folders import tops
 from inspection.training.layouts.index import COLUMNS, rows_of
 from inspection.training.layouts.mvtec import GOOD, TEST, TRAIN
 from inspection.training.recipe import (
+    ANOMALY,
     ClassDescription,
     DatasetDescription,
     check_expression,
@@ -26,6 +27,7 @@ from inspection.training.recipe import (
 )
 
 DESCRIPTION, INDEX = "dataset.toml", "index.csv"
+BOXED = frozenset({"coco", "yolo"})
 OK_NAMES = frozenset(
     {"ok", "good", "normal", "free", "defect-free", "no-defect", "nodefect", "gut", "io", "i-o"}
 )
@@ -55,7 +57,9 @@ def describe(root: Path, *, ok: str | None = None, part: str | None = None) -> D
         raise DataError(f"{root}: {len(codes)} classes, at most {MAX_CLASSES} are possible")
     good = _ok_class(root, codes, ok)
     if len(codes) < 2:
-        raise DataError(f"{root}: only class {good!r}: a classifier needs pictures of defects too")
+        if layout in BOXED:
+            raise DataError(f"{root}: only class {good!r}: a classifier needs defects too")
+        codes = [good, ANOMALY]  # good points alone: what is unlike them is learnt
     return DatasetDescription(
         name=_id(root.resolve().name),
         layout=layout,

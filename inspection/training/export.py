@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 import onnx
 import torch
+from msgspec import UNSET
 from torch import nn
 
 from inspection import imaging
@@ -55,11 +56,12 @@ from inspection.package import (
 )
 from inspection.policy import Policy, judge
 from inspection.runtimes import Graph, Model, Outputs, Signature, load, open_graph
-from inspection.training.architectures import provenance
+from inspection.training.architectures import Normality, provenance
 from inspection.training.calibrate import Calibration, Labels, Limits, log_odds
 from inspection.training.card import card
 from inspection.training.data import Dataset, Split
 from inspection.training.evaluate import Evaluation
+from inspection.training.normality import Guarantee
 from inspection.training.novelty import Novelty, Unusual, with_embedding
 from inspection.training.parity import Parity
 from inspection.training.quantise import quantise
@@ -68,7 +70,7 @@ from inspection.training.vectors import write_vectors
 from inspection.version import code_version
 
 OPSET = 20
-INPUT, OUTPUT, OOD = "crops", "probabilities", "ood"
+INPUT, OUTPUT, OOD, HEAT = "crops", "probabilities", "ood", "heat"
 TOLERANCE = 1e-3
 """How far a score may differ on another processor of the same architecture, whose instruction set
 adds in another order. A choice, not a measurement: the parity limit of an fp32 export."""
@@ -103,6 +105,10 @@ class Draft:
     """What was promised when the thresholds were chosen, and whether it is proven."""
     defect_quantiles: tuple[float, ...] = ()
     """See `calibrate.defect_quantiles`; of the validation points."""
+    guarantee: Guarantee | None = None
+    """Of a model of good points: what may be said of its limit."""
+    anomaly_only: bool = False
+    """Whether no defect has shown what the thresholds let pass (`Manifest.release`)."""
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:
@@ -126,7 +132,7 @@ class Graphs(NamedTuple):
 
 class Exported(nn.Module):
     """uint8 (N, height, width, channels) to float32 probabilities (N, classes) and, with a
-    `Novelty`, how unusual each crop is (N,)."""
+    `Novelty`, how unusual each crop is (N,), or, of a `Normality`, where (N, rows, columns)."""
 
     def __init__(
         self,
@@ -146,6 +152,9 @@ class Exported(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         pixels = crops.permute(0, 3, 1, 2).to(torch.float32)
+        if isinstance(self.network, Normality):
+            logits, heat = self.network.look(pixels)
+            return self.calibrated(logits), heat
         if self.unusual is None:
             return self.calibrated(self.network(pixels))
         look = with_embedding(self.network, self.classes)
@@ -153,6 +162,13 @@ class Exported(nn.Module):
             raise DataError("the network has no embedding: export it without a novelty")
         logits, embedding = look(pixels)
         return self.calibrated(logits), self.unusual(embedding)
+
+    @property
+    def output_names(self) -> list[str]:
+        """In the order of what `forward` returns."""
+        if isinstance(self.network, Normality):
+            return [OUTPUT, HEAT]
+        return [OUTPUT] if self.unusual is None else [OUTPUT, OOD]
 
     def calibrated(self, logits: torch.Tensor) -> torch.Tensor:
         """Probabilities (N, classes)."""
@@ -211,6 +227,7 @@ def export_graphs(
         input_name=INPUT,
         output_name=OUTPUT,
         ood_name=None if novelty is None else OOD,
+        heat_name=HEAT if isinstance(network, Normality) else None,
     )
     graph = _to_onnx(Exported(network.to("cpu"), calibration, classes, novelty), spec)
     (out_dir / MODEL).write_bytes(graph)
@@ -258,7 +275,7 @@ def _to_onnx(exported: Exported, spec: CropSpec) -> bytes:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[OUTPUT] if exported.unusual is None else [OUTPUT, OOD],
+                output_names=exported.output_names,
                 dynamic_shapes=({0: torch.export.Dim("points", min=1)},),
                 verbose=False,
             )
@@ -373,8 +390,9 @@ def finish(
     *,
     parity: Parity | None = None,
     prefer_int8: bool = False,
+    text: str | None = None,
 ) -> None:
-    """Write the card and seal the package with what was measured.
+    """Write the card, or ``text`` in its place, and seal the package with what was measured.
 
     The 8-bit graph stays only where ``parity`` released it; ``prefer_int8`` then makes it what a
     machine runs that can. Raises `DataError` where ``parity`` is of other graphs.
@@ -389,7 +407,7 @@ def finish(
         (out_dir / MODEL_INT8).unlink(missing_ok=True)
         (out_dir / GOLDEN_INT8).unlink(missing_ok=True)
     weights = provenance(draft.recipe.architecture, draft.recipe.options)
-    text = card(
+    text = text or card(
         draft.recipe,
         draft.dataset,
         draft.split,
@@ -409,6 +427,8 @@ def finish(
         metrics["test"] = _figures(test)
     if draft.defect_quantiles:
         metrics[DEFECT_QUANTILES] = list(draft.defect_quantiles)
+    if draft.guarantee is not None:
+        metrics["guarantee"] = msgspec.to_builtins(draft.guarantee)
     if parity is not None:
         metrics["parity"] = msgspec.to_builtins(parity)
     _seal(draft, out_dir, metrics, prefer_int8=prefer_int8)
@@ -481,6 +501,8 @@ def _seal(
         input_name=INPUT,
         output_name=OUTPUT,
         ood_name=OOD if OOD in outputs else None,
+        heat_name=HEAT if HEAT in outputs else UNSET,
+        release="anomaly-only" if draft.anomaly_only else UNSET,
         imaging_version=recipe.input.imaging,
         data_hash=draft.dataset.sha256,
         recipe_hash=_hash_of(draft.recipe_path, draft.description_path),
@@ -509,7 +531,9 @@ def _policy(draft: Draft) -> Policy:
         ood_max=draft.ood_max,
         author="inspection train",
         created=_now(),
-        why=f"fitted on {len(draft.split.validation)} validation parts"
+        why=draft.promised[:500]
+        if draft.guarantee is not None
+        else f"fitted on {len(draft.split.validation)} validation parts"
         + (
             f" by cost: {draft.promised}"
             if draft.promised

@@ -30,8 +30,8 @@ from torch import nn
 
 from inspection.errors import DataError, RecipeError
 from inspection.imaging import Frame
-from inspection.training import calibrate, export
-from inspection.training.architectures import CellClassifier, build, pretrained
+from inspection.training import calibrate, export, good_alone
+from inspection.training.architectures import CellClassifier, Normality, build, pretrained
 from inspection.training.data import (
     Dataset,
     Picture,
@@ -55,10 +55,13 @@ from inspection.training.parity import OOD_LIMIT, check_parity, ood_difference, 
 from inspection.training.promise import Promise, Proof, choose, prove
 from inspection.training.quantise import FEWEST_CROPS
 from inspection.training.recipe import (
+    ANOMALY,
+    GOOD_ALONE,
     DatasetDescription,
     Fit,
     Recipe,
     Sampling,
+    one_kind_of_defect,
     read_description,
     read_recipe,
 )
@@ -156,6 +159,10 @@ def train(
         progress(f"warning: {warning}")
     for unreadable in dataset.unreadable:
         progress(f"unreadable, not used: {unreadable.path}: {unreadable.why}")
+    if isinstance(network, Normality):
+        if not first:
+            raise SystemExit(0)  # it learns in one pass, which one process does
+        return _from_good(task, out_dir, aside, test_parts, progress, begun)
     split = split_parts(dataset, description.split, test_parts)
     if told.export.int8:
         points = sum(map(_labelled, dataset.of(split.train)))
@@ -172,7 +179,7 @@ def train(
     crops, labels = points_of(dataset, dataset.of(split.validation), told.input)
 
     def watch(network: nn.Module) -> Seen:
-        logits = _logits(network, crops)
+        logits = logits_of(network, crops)
         scores = calibrate.probabilities(logits, calibrate.calibrate(logits, labels))
         limits = calibrate.choose_limits(scores, labels, told.thresholds)
         bad, ok = labels > 0, scores[:, 0] >= limits.ok_min
@@ -202,6 +209,40 @@ def train(
         )
 
 
+def _from_good(
+    task: Task,
+    out_dir: Path,
+    aside: Path,
+    test_parts: Collection[str] | None,
+    progress: Progress,
+    begun: float,
+) -> Trained:
+    """The same, of a network that learns from good points alone."""
+    description = task.description
+    made = aside / UNFINISHED
+    export.claim(made, anew=True)
+    done = good_alone.make(task, made, test_parts, progress, begun)
+    export.put_in_place(made, out_dir)
+    if done.split.test and done.choice is not None:
+        costs = task.recipe.costs
+        write_report(
+            out_dir,
+            task.dataset,
+            done.split.test,
+            out_dir.with_name(f"{out_dir.name}.report"),
+            choice=done.choice,
+            prices=Prices(
+                miss=costs.miss,
+                false_alarm=costs.false_alarm,
+                review=costs.review,
+                prevalence=costs.prevalence or Prices().prevalence,
+            ),
+        )
+        progress(f"{out_dir.name}.report/report.html: what to read and sign")
+    seconds = time.monotonic() - begun
+    return Trained(out_dir, description.ok_class, done.split, done.validation, done.test, seconds)
+
+
 def _package(
     network: nn.Module,
     task: Task,
@@ -218,7 +259,7 @@ def _package(
     made, out_dir = folders
     told, description, dataset = task.recipe, task.description, task.dataset
     classes, (crops, labels) = len(description.class_names), held
-    calibration = calibrate.calibrate(_logits(network, crops), labels)
+    calibration = calibrate.calibrate(logits_of(network, crops), labels)
     novelty = None
     if told.export.novelty:
         seen = points_of(dataset, dataset.of(split.train), told.input)
@@ -421,6 +462,11 @@ def prepare(
                 raise RecipeError(
                     f"{recipe}: names {description_path}: say there what --ok and --part would"
                 )
+            if told.architecture in GOOD_ALONE and ANOMALY not in description.class_names:
+                description = one_kind_of_defect(description)
+                description_path = aside / export.DESCRIPTION
+                if write:
+                    write_toml(description, description_path)
             network = _built(told, description)  # what is wrong in a recipe is said at once
             dataset = read_dataset(description, data_dir)
             return Task(told, recipe, description, description_path, dataset, network)
@@ -432,6 +478,8 @@ def prepare(
         network = _built(told, description)
     else:
         recipe_path = recipe
+        if told.architecture in GOOD_ALONE:
+            description = one_kind_of_defect(description)
         network = _built(told, description)
         dataset = read_dataset(description, data_dir)
     if write:
@@ -745,7 +793,7 @@ def _precision(settings: Fit, device: torch.device) -> str:
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def _logits(network: nn.Module, crops: Frame) -> calibrate.Array:
+def logits_of(network: nn.Module, crops: Frame) -> calibrate.Array:
     """What the network says of these points, in float32 as it will be exported."""
     found = []
     device = next(network.parameters()).device

@@ -20,6 +20,12 @@ from inspection.imaging import CropSpec
 from inspection.messages import MAX_CLASSES, Id, Severity
 from inspection.training.promise import Costs, Promise
 
+ANOMALY = "anomaly"
+"""The class of whatever is unlike the good points: of no kind in particular, and no picture need
+show it. What a data set calls its classes, beyond those described, is this one."""
+GOOD_ALONE = frozenset({"patchcore", "padim"})
+"""Architectures that learn from good points alone (`architectures.Normality`)."""
+
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
@@ -102,7 +108,8 @@ class DatasetDescription(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def name_of(self, code: str) -> str | None:
         """The class a data set calls ``code``; None where there is none."""
-        return next((c.name for c in self.classes if code == (c.code or c.name)), None)
+        known = next((c.name for c in self.classes if code == (c.code or c.name)), None)
+        return ANOMALY if known is None and ANOMALY in self.class_names else known
 
 
 class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,7 +230,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dataset: str = ""
     architecture: str
     input: CropSpec
-    fit: Fit
+    fit: Fit = Fit()
     seed: int = 0
     options: dict[str, int | float | str | bool] = {}
     sampling: Sampling = Sampling()
@@ -240,7 +247,14 @@ Described = TypeVar("Described", Recipe, DatasetDescription)
 def read_recipe(path: Path) -> Recipe:
     """A checked recipe; raises `RecipeError` naming file, line and field."""
     recipe, text = _read(path, Recipe)
-    if (recipe.fit.steps is None) == (recipe.fit.epochs is None):
+    if recipe.architecture in GOOD_ALONE:
+        if recipe.fit.steps is not None or recipe.fit.epochs is not None:
+            raise _problem(path, text, "fit", f"{recipe.architecture} learns in one pass: no steps")
+        if recipe.export.int8 or recipe.export.novelty:
+            raise _problem(
+                path, text, "export", f"{recipe.architecture} has one graph and one score"
+            )
+    elif (recipe.fit.steps is None) == (recipe.fit.epochs is None):
         raise _problem(path, text, "fit", "needs either steps or epochs")
     if recipe.sampling.real + recipe.sampling.synthetic >= 1:
         raise _problem(
@@ -252,6 +266,17 @@ def read_recipe(path: Path) -> Recipe:
     if recipe.synthesis is not None and not windows:
         raise _problem(path, text, "synthesis", 'needs sampling.kind = "windows"')
     return recipe
+
+
+def one_kind_of_defect(description: DatasetDescription) -> DatasetDescription:
+    """The same with all classes of defects as one, `ANOMALY`, as severe as the worst of them."""
+    if ANOMALY in description.class_names:
+        return description
+    good = next(entry for entry in description.classes if entry.severity is None)
+    levels = [entry.severity for entry in description.classes if entry.severity is not None]
+    worst = max(levels, key=lambda level: level.rank)
+    classes = (good, ClassDescription(name=ANOMALY, severity=worst))
+    return msgspec.structs.replace(description, classes=classes)
 
 
 def read_description(path: Path) -> DatasetDescription:

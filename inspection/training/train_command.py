@@ -101,8 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
         progress=say,
         fabric=fabric,
     )
-    print("validation parts:")
-    print(report(trained.validation, trained.ok_class))
+    if trained.validation.points:
+        print("validation parts:")
+        print(report(trained.validation, trained.ok_class))
     if trained.test is not None:
         print("test parts:")
         print(report(trained.test, trained.ok_class))

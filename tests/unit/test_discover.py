@@ -13,7 +13,13 @@ from inspection.imaging import encode_png
 from inspection.training.data import read_dataset
 from inspection.training.defaults import crop_size, default_recipe, write_toml
 from inspection.training.discover import describe
-from inspection.training.recipe import read_description, read_recipe
+from inspection.training.recipe import (
+    ANOMALY,
+    GOOD_ALONE,
+    one_kind_of_defect,
+    read_description,
+    read_recipe,
+)
 
 PATCH = np.full((40, 60), 90, np.uint8)
 
@@ -48,11 +54,35 @@ def test_an_ok_class_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
         describe(root)
 
 
+@pytest.mark.parametrize("names", [("good/a.png",), ("train/good/a.png",)])
+def test_good_pictures_alone_are_a_data_set_whose_defects_are_yet_to_come(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    root = folder(tmp_path / "welds", *names)
+    found = describe(root)
+    assert found.class_names == ("good", ANOMALY)
+    dataset = read_dataset(found, root)
+    assert [p.points[0].label for p in dataset.pictures] == ["good"]
+    told = default_recipe(found, dataset.pictures)
+    assert told.architecture in GOOD_ALONE
+    write_toml(told, tmp_path / "recipe.toml")
+    assert read_recipe(tmp_path / "recipe.toml") == told
+
+
+def test_whatever_no_class_is_called_is_an_anomaly_where_there_is_such_a_class(
+    tmp_path: Path,
+) -> None:
+    root = folder(tmp_path / "welds", "train/good/a.png", "test/good/b.png", "test/crack/c.png")
+    found = one_kind_of_defect(describe(root))
+    assert found.class_names == ("good", ANOMALY)
+    labels = sorted(str(p.points[0].label) for p in read_dataset(found, root).pictures)
+    assert labels == [ANOMALY, "good", "good"]
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
         ((), r"no folder with pictures: one folder a class"),
-        (("good/a.png",), r"only class 'good': a classifier needs pictures of defects too"),
         (("good/a.png", "crack/b.png", "c.png"), r"1 pictures lie beside the folders .* c\.png"),
     ],
 )

@@ -213,6 +213,7 @@ def test_minus_zero_is_the_same_place_as_zero(files: Files) -> None:
         ("camera-1", "camera-2"),
         ('version = "1"', 'version = "2"'),
         ("[[view]]", '[severity]\nminor = "nok"\n[[view]]'),
+        ('model = "spot-weld"', 'model = "spot-weld"\nanomaly_only = true'),
     ],
 )
 def test_whatever_the_station_would_do_differently_changes_the_hash(
@@ -311,6 +312,7 @@ def as_files(plan: Plan, random: Any, delimiter: str) -> tuple[str, str]:
     ]
     for name, kind in plan.kinds.items():
         toml += [f"[kinds.{name}]", f'model = "{kind.model}"']
+        toml += ["anomaly_only = true"] * kind.anomaly_only
     for view in plan.views:
         toml += ["[[view]]", f'id = "{view.id}"', f'camera = "{view.camera}"']
         toml += [f"width_px = {view.width_px}", f"height_px = {view.height_px}"]

@@ -32,6 +32,7 @@ class _Manifest(msgspec.Struct):
     """What the station reads of a manifest."""
 
     classes: tuple[ModelClass, ...]
+    anomaly_only: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:

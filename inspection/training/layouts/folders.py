@@ -16,7 +16,7 @@ from inspection.training.data import (
     readable,
     whole,
 )
-from inspection.training.recipe import DatasetDescription
+from inspection.training.recipe import ANOMALY, DatasetDescription
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
@@ -32,7 +32,7 @@ def tops(root: Path) -> list[Path]:
 def read(description: DatasetDescription, root: Path) -> Dataset:
     """Raises `DataError` for a folder of pictures that is no class, and a class without folder."""
     dataset = Dataset(description, root)
-    codes = {entry.code or entry.name for entry in description.classes}
+    codes = {entry.code or entry.name for entry in description.classes} - {ANOMALY}
     above = tops(root)
     for code in sorted(codes):
         if not any((top / code).is_dir() for top in above):
