@@ -19,6 +19,7 @@ from inspection.store.health import health
 from inspection.store.looks import looks, studies
 from inspection.store.parts import parts_like, proof
 from inspection.store.rollups import point_counts, slots
+from inspection.store.shadows import newest_reports
 from ui.audits import Audits
 from ui.queries import Line
 from ui.studies import Studies
@@ -77,6 +78,7 @@ def ask_everything(floor: Floor, reader: Reader) -> None:
     looks(reader, purpose=LookPurpose.AUDIT, since_ns=1)
     looks(reader, study="msa")
     studies(reader)
+    newest_reports(reader, pieces=10, most=10)
     Studies(reader, {}).listed()
     Audits(reader).population(Calendar().shift_at(floor.clock.wall_ns()))
 
