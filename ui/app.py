@@ -40,6 +40,7 @@ def shared(path: str) -> Shared:
         studies=Studies(reader, config.models),
         models=config.models,
         classes=config.classes,
+        places=config.places,
         title=config.file.title,
         station=None if config.file.station is None else config.file.station.people,
         keys=config.keys,

@@ -94,6 +94,8 @@ class UiConfig(Struct, frozen=True, kw_only=True):
     evidence: str
     models: Mapping[str, Known]
     """By the hash of the model package."""
+    places: tuple[Path, ...]
+    """The folders of packages and registries that ``models`` names."""
     calendar: Calendar
     reviewers_key: bytes | None = None
     keys: ClientKeys | None = None
@@ -123,8 +125,8 @@ def read_ui(path: Path) -> UiConfig:
             wrong = "is a file: name the folder of the pictures"
             raise ConfigurationError(Problem(str(path), None, "evidence", f"{evidence} {wrong}"))
     models = {}
-    for number, folder in enumerate(file.models):
-        place = resolve(path, folder)
+    places = tuple(resolve(path, folder).absolute() for folder in file.models)
+    for number, place in enumerate(places):
         try:
             # Of a registry all versions: results of each may be on record.
             for each in versions(pointer_of(place).parent) or [place]:
@@ -148,6 +150,7 @@ def read_ui(path: Path) -> UiConfig:
         store=store,
         evidence=evidence,
         models=models,
+        places=places,
         calendar=calendar,
         reviewers_key=secret,
         keys=keys,

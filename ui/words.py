@@ -591,6 +591,209 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "models.card": ("Card", "Karte"),
     "models.no_card": ("No card lies in this package.", "In diesem Paket liegt keine Karte."),
+    "models.view": ("What to look at", "Was gezeigt wird"),
+    "models.view.what_if": ("What if", "Was wäre, wenn"),
+    "models.view.figures": ("Figures", "Kennzahlen"),
+    "models.view.compare": ("Compare", "Vergleichen"),
+    "models.view.shadow": ("Shadow", "Schattenbetrieb"),
+    "versions.current": ("released", "freigegeben"),
+    "versions.none": (
+        "This package states no figures of test parts.",
+        "Dieses Paket nennt keine Kennzahlen von Prüfteilen.",
+    ),
+    "versions.other_policy": (
+        (
+            "These figures were measured with the policy that the model came with, "
+            "and not with this one. Measure anew: inspection evaluate."
+        ),
+        (
+            "Diese Kennzahlen wurden mit der Policy gemessen, mit der das Modell "
+            "kam, und nicht mit dieser. Neu messen: inspection evaluate."
+        ),
+    ),
+    "versions.other_policy.of": (
+        ("{version}: its figures were measured with another policy and are left out."),
+        ("{version}: die Kennzahlen wurden mit einer anderen Policy gemessen und fehlen hier."),
+    ),
+    "versions.other_data": (
+        (
+            "The two were made from different data: their figures are not "
+            "comparable. inspection models compare --data judges the same points "
+            "with both."
+        ),
+        (
+            "Die beiden entstanden aus verschiedenen Daten: ihre Kennzahlen sind "
+            "nicht vergleichbar. inspection models compare --data beurteilt "
+            "dieselben Punkte mit beiden."
+        ),
+    ),
+    "versions.test": ("On test parts", "Auf Prüfteilen"),
+    "versions.by_class": ("Wrongly called, by class", "Falsch beurteilt, nach Klasse"),
+    "versions.class.hint": (
+        "The class with the highest upper bound first.",
+        "Die Klasse mit der höchsten oberen Grenze zuerst.",
+    ),
+    "versions.bounds": (
+        (
+            "95 % intervals are exact (Clopper-Pearson); points count as "
+            "independent, parts stand beside them. At most: the one-sided bound, "
+            "the rate that may be claimed. OK means that nothing visible is wrong."
+        ),
+        (
+            "95-%-Intervalle sind exakt (Clopper-Pearson); Punkte gelten als "
+            "unabhängig, Teile stehen daneben. Höchstens: die einseitige Grenze, "
+            "die Rate, die man behaupten darf. OK heißt: nichts Sichtbares ist "
+            "falsch."
+        ),
+    ),
+    "versions.int8": ("{what}, 8-bit graph", "{what}, 8-Bit-Graph"),
+    "versions.rate.escapes": (
+        "Escapes (defective points called OK)",
+        "Durchschlupf (fehlerhafte Punkte mit OK)",
+    ),
+    "versions.rate.overkill": (
+        "Overkill (good points not called OK)",
+        "Pseudofehler (gute Punkte ohne OK)",
+    ),
+    "versions.rate.parts_with_escape": (
+        "Defective parts with an escape",
+        "Fehlerhafte Teile mit Durchschlupf",
+    ),
+    "versions.rate.parts_released": (
+        "Defective parts released whole",
+        "Fehlerhafte Teile ganz freigegeben",
+    ),
+    "versions.rate.parts_with_overkill": ("Parts with overkill", "Teile mit Pseudofehler"),
+    "versions.rate.good_parts_held": ("Good parts held", "Gute Teile aufgehalten"),
+    "versions.head.what": ("Rate", "Rate"),
+    "versions.head.of": ("Counted", "Gezählt"),
+    "versions.head.rate": ("Measured", "Gemessen"),
+    "versions.head.bounds": ("95 % interval", "95-%-Intervall"),
+    "versions.head.at_most": ("At most", "Höchstens"),
+    "versions.counted": ("{errors} of {of}", "{errors} von {of}"),
+    "versions.not_measured": ("not measured", "nicht gemessen"),
+    "versions.not_stated": ("–", "–"),
+    "versions.only_one": (
+        "There is nothing to compare with: ui.toml names one version only.",
+        "Es gibt nichts zum Vergleichen: ui.toml nennt nur eine Version.",
+    ),
+    "versions.beside": ("Compare with (B)", "Vergleichen mit (B)"),
+    "versions.differing": ("Only what differs", "Nur Unterschiede"),
+    "versions.difference": ("Difference", "Unterschied"),
+    "versions.apart.hint": (
+        (
+            "Lower is said where the 95 % intervals have no value in common. Not "
+            "shown does not mean equal."
+        ),
+        (
+            "Niedriger steht, wo die 95-%-Intervalle keinen Wert gemeinsam haben. "
+            "Nicht gezeigt heißt nicht gleich."
+        ),
+    ),
+    "versions.not_apart": ("not shown with this n", "mit diesem n nicht gezeigt"),
+    "versions.lower": ("▼ {of} is lower", "▼ {of} ist niedriger"),
+    "versions.not_comparable": ("other data", "andere Daten"),
+    "versions.on_record": (
+        "B instead of A, on {points} on record",
+        "B statt A, auf {points} im Bestand",
+    ),
+    "versions.speed": (
+        (
+            "Depends on the machine, so that no package states it: inspection bench "
+            "measures it there."
+        ),
+        ("Hängt vom Rechner ab, darum nennt sie kein Paket: inspection bench misst sie dort."),
+    ),
+    "versions.group.figures": ("On test parts", "Auf Prüfteilen"),
+    "versions.group.classes": ("Wrongly called, by class", "Falsch beurteilt, nach Klasse"),
+    "versions.group.int8": ("8-bit graph", "8-Bit-Graph"),
+    "versions.group.thresholds": ("Thresholds", "Schwellen"),
+    "versions.group.size": ("Size", "Größe"),
+    "versions.group.provenance": ("Provenance", "Herkunft"),
+    "versions.what.ok_min": ("OK from", "OK ab"),
+    "versions.what.nok_min": ("NOK from", "NOK ab"),
+    "versions.what.ood_max": ("Unusual from", "Ungewöhnlich ab"),
+    "versions.what.policy.version": ("Policy, version", "Policy, Version"),
+    "versions.what.policy.why": ("Policy, why", "Policy, warum"),
+    "versions.what.policy.author": ("Policy, by", "Policy, von"),
+    "versions.what.graph": ("File", "Datei"),
+    "versions.what.input": ("Input", "Eingabe"),
+    "versions.what.verified": ("Verified on", "Verifiziert auf"),
+    "versions.what.speed": ("Speed", "Tempo"),
+    "versions.what.package": ("Package", "Paket"),
+    "versions.what.policy": ("Policy", "Policy"),
+    "versions.what.data": ("Data", "Daten"),
+    "versions.what.recipe": ("Recipe", "Rezept"),
+    "versions.what.code": ("Code", "Code"),
+    "versions.what.created": ("Made", "Erstellt"),
+    "versions.what.imaging": ("Imaging version", "Bildversion"),
+    "versions.what.licence": ("Licence", "Lizenz"),
+    "versions.what.added": ("Added", "Aufgenommen"),
+    "versions.what.released": ("Released", "Freigegeben"),
+    "shadow.none": (
+        "No candidate has judged anything: name one under [shadow] in edge.toml.",
+        ("Kein Kandidat hat etwas beurteilt: unter [shadow] in edge.toml eintragen."),
+    ),
+    "shadow.all": (
+        ("{count} reports of edges, {since} to {until}; a candidate counts for nothing."),
+        ("{count} Berichte von Kamerarechnern, {since} bis {until}; ein Kandidat zählt nirgends."),
+    ),
+    "shadow.newest": (
+        (
+            "The newest {count} reports of edges, {since} to {until}; a candidate "
+            "counts for nothing."
+        ),
+        (
+            "Die neuesten {count} Berichte von Kamerarechnern, {since} bis {until}; "
+            "ein Kandidat zählt nirgends."
+        ),
+    ),
+    "shadow.missing": (
+        "{count} reports are not in the evidence store, or have changed there.",
+        ("{count} Berichte sind nicht im Bildspeicher oder haben sich dort geändert."),
+    ),
+    "shadow.broken": ("{count} reports cannot be read.", "{count} Berichte sind nicht lesbar."),
+    "shadow.dropped": (
+        "The candidate of {model} had no time for {count} points.",
+        "Der Kandidat von {model} hatte für {count} Punkte keine Zeit.",
+    ),
+    "shadow.which": ("Released and candidate", "Freigegeben und Kandidat"),
+    "shadow.agreement": ("Agreement", "Übereinstimmung"),
+    "shadow.of": ("{count} of {points}; 95 %: {bounds}", "{count} von {points}; 95 %: {bounds}"),
+    "shadow.changed": ("Changed verdicts", "Geänderte Urteile"),
+    "shadow.below": ("each one is below", "jedes steht unten"),
+    "shadow.parts": ("Parts with a change", "Teile mit Änderung"),
+    "shadow.same": (
+        "Both said the same of every point.",
+        "Beide sagten über jeden Punkt dasselbe.",
+    ),
+    "shadow.judged": (
+        (
+            "Where people have decided and only one lets the point pass: the "
+            "candidate is right {candidate} times, the released model {released} "
+            "times."
+        ),
+        (
+            "Wo Personen entschieden haben und nur eines den Punkt durchlässt: der "
+            "Kandidat hat {candidate}-mal recht, das freigegebene Modell "
+            "{released}-mal."
+        ),
+    ),
+    "shadow.not_judged": (
+        "People have decided on none of these points.",
+        "Über keinen dieser Punkte haben Personen entschieden.",
+    ),
+    "shadow.only": ("Only", "Nur"),
+    "shadow.page": ("Page of {count}", "Seite von {count}"),
+    "shadow.head.picture": ("Picture", "Bild"),
+    "shadow.head.part": ("Part", "Teil"),
+    "shadow.head.point": ("Point", "Punkt"),
+    "shadow.head.released": ("Released", "Freigegeben"),
+    "shadow.head.candidate": ("Candidate", "Kandidat"),
+    "shadow.head.finding": ("Finding", "Befund"),
+    "shadow.head.people": ("People", "Personen"),
+    "shadow.defect": ("defect", "Fehler"),
+    "shadow.good": ("good", "gut"),
     # ---------------------------------------------------------------------------------- people
     "people.log_in": (
         "Log in to see who changed what.",

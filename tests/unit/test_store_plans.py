@@ -20,6 +20,7 @@ from inspection.store.looks import looks, studies
 from inspection.store.parts import parts_like, proof
 from inspection.store.rollups import point_counts, slots
 from inspection.store.score_rows import score_rows
+from inspection.store.shadows import newest_reports
 from ui import drifting
 from ui.audits import Audits
 from ui.queries import Line
@@ -79,6 +80,7 @@ def ask_everything(floor: Floor, reader: Reader) -> None:
     looks(reader, purpose=LookPurpose.AUDIT, since_ns=1)
     looks(reader, study="msa")
     studies(reader)
+    newest_reports(reader, pieces=10, most=10)
     Studies(reader, {}).listed()
     score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5)
     score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5, oldest=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import altair as alt
 import pandas as pd
@@ -13,9 +12,10 @@ from inspection.errors import StoreError
 from inspection.messages import Verdict
 from inspection.policy import Policy
 from ui import models, words
-from ui.configuration import Known
 from ui.markup import Html, div, tag
 from ui.models import RUNS_WHERE, Past, WhatIf
+from ui.versions import Version, at_hand
+from ui.views import shadows, versions
 from ui.views.shared import Shared, begin, ready, show
 from ui.words import say
 
@@ -24,35 +24,63 @@ KEPT_S = 60
 
 def page(shared: Shared) -> None:
     begin()
-    show(div("head", tag("h1", say("page.models"))))
-    if not shared.models:
+    with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
+        show(div("head", tag("h1", say("page.models"))))
+        view = st.segmented_control(
+            say("models.view"),
+            list(VIEWS),
+            default=VIEWS[0],
+            required=True,
+            format_func=lambda name: say(f"models.view.{name}"),
+            key="models-view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    known, wrong = _at_hand(shared)
+    versions.problems(wrong)
+    if not known:
         show(div("empty", say("models.none")))
         ready("models")
         return
-    package = st.selectbox(
+    by_key = {each.key: each for each in known}
+    key = st.selectbox(
         say("models.package"),
-        list(shared.models),
-        format_func=lambda name: _label(shared.models, name),
+        list(by_key),
+        format_func=lambda name: versions.name_of(by_key[name]),
+        index=next((at for at, each in enumerate(known) if each.current), 0),
         key="models-package",
+        bind="query-params",
         width=420,
     )
-    known = shared.models[package]
+    chosen = by_key.get(key or "", known[0])
     try:
-        left, right = st.columns([52, 48], gap="medium")
-        with left:
-            _what_if(shared, package, known)
-        with right:
-            _where(shared)
-            _release()
-        _card(known)
+        match view:
+            case "figures":
+                versions.figures(chosen)
+            case "compare":
+                if (both := versions.compare(known, chosen)) is not None:
+                    _on_record(shared, *both)
+            case "shadow":
+                refs = {f"{each.package} {each.policy_hash}": each for each in known}
+                shadows.agreement(shared, refs)
+            case _:
+                left, right = st.columns([52, 48], gap="medium")
+                with left:
+                    _what_if(shared, chosen)
+                with right:
+                    _where(shared)
+                    _release()
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
     ready("models")
 
 
-def _label(known: Mapping[str, Known], package: str) -> str:
-    each = known[package]
-    return f"{each.name} {each.version} ({package[:12]})"
+VIEWS = ("what_if", "figures", "compare", "shadow")
+
+
+@st.cache_data(ttl=KEPT_S, show_spinner=False, max_entries=2)
+def _at_hand(_shared: Shared) -> tuple[list[Version], list[str]]:
+    return at_hand(_shared.places)
 
 
 @st.cache_data(ttl=KEPT_S, show_spinner=False, max_entries=8)
@@ -60,7 +88,19 @@ def _past(_shared: Shared, package: str, classes: int) -> Past:
     return models.past_of(_shared.reader, package, classes)
 
 
-def _what_if(shared: Shared, package: str, known: Known) -> None:
+def _on_record(shared: Shared, a: Version, b: Version) -> None:
+    """What two policies of one model say of the same scores."""
+    if a.package != b.package or a.policy is None or b.policy is None:
+        return
+    past = _past(shared, a.package, len(a.classes))
+    if len(past.scores):
+        told = models.what_if(past, a.classes, a.policy, b.policy)
+        head = say("versions.on_record", points=words.points(len(past.scores)))
+        show(div("section", tag("h2", head)), *_sentences(told))
+
+
+def _what_if(shared: Shared, known: Version) -> None:
+    package = known.package
     show(div("section", tag("h2", say("models.what_if"))))
     policy = known.policy
     if policy is None:
@@ -128,7 +168,7 @@ def _sentences(told: WhatIf) -> list[Html]:
     return lines
 
 
-def _costs(past: Past, known: Known, policy: Policy, ok_min: float) -> None:
+def _costs(past: Past, known: Version, policy: Policy, ok_min: float) -> None:
     with st.container(horizontal=True, gap="small"):
         escape = st.number_input(
             say("models.cost.escape"), 0.0, 1e6, 100.0, key="models-escape", width=180
@@ -206,11 +246,3 @@ def _release() -> None:
             class_="card",
         ),
     )
-
-
-def _card(known: Known) -> None:
-    show(div("section", tag("h2", say("models.card"))))
-    if not known.card:
-        show(div("empty", say("models.no_card")))
-        return
-    show(tag("pre", known.card, class_="card"))

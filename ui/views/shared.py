@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
@@ -58,6 +59,8 @@ class Shared:
     """By the hash of the model package."""
     classes: Mapping[str, tuple[str, ...]]
     """Names of the classes in the order of the scores, by the hash of the model package."""
+    places: tuple[Path, ...]
+    """Folders of packages and registries, for what is released while the pages run."""
     title: str
     station: str | None
     """Where people log in; None where the pages only show."""
