@@ -12,9 +12,10 @@ import numpy.typing as npt
 from msgspec import structs
 
 from inspection.judging import judge_all
-from inspection.messages import Action, Inspected, Verdict
+from inspection.messages import Action, Verdict
 from inspection.policy import Policy
 from inspection.store import Reader
+from inspection.store.judged import judged_by, scored
 from inspection.store.reader import RunRow
 
 MOST_RESULTS = 20_000
@@ -50,7 +51,7 @@ def past_of(reader: Reader, package: str, classes: int, *, most: int = MOST_RESU
     words: dict[tuple[str, str], Action] = {}
     for word in reader.words([run.run for run in runs]):
         words[word.run, word.point] = word.action
-    scores: list[tuple[float, ...]] = []
+    scores: list[list[float]] = []
     verdicts: list[Verdict] = []
     truth: list[bool | None] = []
     looked: list[RunRow] = []
@@ -58,10 +59,10 @@ def past_of(reader: Reader, package: str, classes: int, *, most: int = MOST_RESU
         if len(scores) >= most:
             break
         before = len(scores)
-        for row in reader.points(run=run.run):
-            if row.package != package or row.scores is None or len(row.scores) != classes:
+        for row in scored(reader, run.run, package):
+            if len(row.scores) != classes:
                 continue
-            said = words.get((row.run, row.point))
+            said = words.get((run.run, row.point))
             scores.append(row.scores)
             verdicts.append(row.verdict)
             known = said in BAD or said is Action.OVERRULE
@@ -172,14 +173,12 @@ class Where:
 
 def where(reader: Reader, runs: Iterable[RunRow]) -> list[Where]:
     """What judged these runs, by edge, the newest first. Raises `StoreError`."""
+    begun = {run.run: run.begun_ns for run in runs}
     found: dict[tuple[str, str, str], list[int]] = {}
-    for run in runs:
-        for record in reader.records(run.run):
-            for point in record.answer.points:
-                if isinstance(point, Inspected):
-                    key = (record.answer.edge, point.model.package, point.model.policy)
-                    told = found.setdefault(key, [run.begun_ns, run.begun_ns, 0])
-                    told[0], told[1] = min(told[0], run.begun_ns), max(told[1], run.begun_ns)
-                    told[2] += 1
+    for each in judged_by(reader, list(begun)):
+        at = begun[each.run]
+        told = found.setdefault((each.edge, each.package, each.policy), [at, at, 0])
+        told[0], told[1] = min(told[0], at), max(told[1], at)
+        told[2] += each.results
     rows = [Where(*key, *told) for key, told in found.items()]
     return sorted(rows, key=lambda each: (-each.last_ns, each.edge, each.package))

@@ -25,7 +25,7 @@ from inspection.ledger import Entry, effective_severity
 from inspection.messages import Reason, Severity, Standing, Verdict
 from inspection.plan import Plan, Point
 from inspection.store import Reader
-from inspection.store.reader import PastRow, PointRow, RunRow, TermsRow, WordRow
+from inspection.store.reader import Newest, PastRow, PointRow, RunRow, TermsRow, WordRow
 
 SECOND_NS = 1_000_000_000
 
@@ -189,7 +189,11 @@ class Waiting:
         self._fault = ""
         self._asked_ns: int | None = None
         self._word = -1
-        self._newest = 0
+        self._newest: Newest | None = None
+        self._runs: Sequence[RunRow] = ()
+        self._ranked: list[tuple[_Rank, Item]] = []
+        self._touched: set[str] = set()
+        """Parts whose items are not yet in the list as they are now."""
         self._plans: dict[str, tuple[Plan, Mapping[str, Point]]] = {}
         self._held: dict[tuple[str, str], tuple[str, int]] = {}
         """By whom an item is looked at, and until when that holds without being said again."""
@@ -245,14 +249,17 @@ class Waiting:
             return {key for key, (who, until) in self._held.items() if who != desk and until > now}
 
     def _read(self) -> None:
-        runs = self._reader.runs(limit=MAX_RUNS)
+        newest = self._reader.newest()
         word = self._reader.newest_word()
         changed = self._reader.decided_since(self._word) if word != self._word else set()
+        # Until all is done nothing counts as read: after a fault everything is asked for again.
+        runs, self._runs = self._runs_at(newest), ()
         latest: dict[str, RunRow] = {}
         for run in runs:
             latest.setdefault(run.part, run)
         for part in self._parts.keys() - latest.keys():
             del self._parts[part]
+            self._touched.add(part)
         known = {part: (kept.run.run, kept.run.verdict_seq) for part, kept in self._parts.items()}
         new = [
             run
@@ -268,14 +275,32 @@ class Waiting:
         while rest and self._clock.monotonic_ns() <= until:
             some, rest = rest[:READ_TOGETHER], rest[READ_TOGETHER:]
             self._keep(some, self._terms(some))
-        self._newest = max((run.number for run in runs), default=0)
-        self._list(len(runs) - len(rest), len(rest))
+        self._newest, self._runs = newest, runs
+        if self._touched or self._queue is None:
+            self._list(len(runs) - len(rest), len(rest))
+        else:
+            self._queue = replace(self._queue, runs=len(runs), read_ns=self._clock.wall_ns())
+
+    def _runs_at(self, newest: Newest) -> Sequence[RunRow]:
+        """The newest runs. Of those that were read before, only what has changed is read again."""
+        if self._runs and newest == self._newest:
+            return self._runs
+        before, some = self._newest, None
+        if self._runs and before and before.run <= newest.run and before.verdict <= newest.verdict:
+            some = self._reader.runs_since(before)
+        if some is None:
+            return self._reader.runs(limit=MAX_RUNS)
+        numbers = {run.number for run in some}
+        kept = [*some, *(run for run in self._runs if run.number not in numbers)]
+        return sorted(kept, key=lambda run: -run.number)[:MAX_RUNS]
 
     def _list(self, runs: int | None = None, unread: int | None = None) -> None:
         before = Queue((), 0, None) if self._queue is None else self._queue
-        ranked = sorted(
-            (each for part in self._parts.values() for each in part.items), key=_rank_of
-        )
+        ranked = [each for each in self._ranked if each[1].part not in self._touched]
+        for name in self._touched & self._parts.keys():
+            ranked += self._parts[name].items
+        ranked.sort(key=_rank_of)  # which takes next to no time where nearly all is sorted
+        self._ranked, self._touched = ranked, set()
         self._queue = Queue(
             items=tuple(item for _, item in ranked[:MAX_ITEMS]),
             read_ns=self._clock.wall_ns(),
@@ -337,6 +362,7 @@ class Waiting:
             waits = sum(item.count for item in items)
             kept = [replace(item, part_waits=waits) for item in items]
             self._parts[run.part] = _Part(run, tuple((urgency(item), item) for item in kept))
+            self._touched.add(run.part)
 
     # ------------------------------------------------------------------------------- judging
 
@@ -492,7 +518,8 @@ class Waiting:
             )
 
     def _past(self, item: Item) -> tuple[tuple[PastRow, ...], ...]:
-        key = (item.plan_hash, item.point, self._newest)
+        newest = 0 if self._newest is None else self._newest.run
+        key = (item.plan_hash, item.point, newest)
         if key in self._pasts:
             self._pasts.move_to_end(key)
         else:

@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -273,7 +274,8 @@ def _rank_of(verdict: str, reason: int) -> int:
     return 3 if verdict == Verdict.OK.value else 4
 
 
-def _counts() -> sa.ColumnElement[bool]:
+@cache
+def counting() -> sa.ColumnElement[bool]:
     """Whether a row of ``result`` is the one that counts among all attempts at its point."""
     result, other = schema.result, schema.result.alias("other")
     better = sa.or_(
@@ -289,6 +291,7 @@ def _counts() -> sa.ColumnElement[bool]:
     return sa.and_(result.c.late == sa.false(), ~outranked)
 
 
+@cache
 def _verdict_of_run() -> sa.ScalarSelect[Any]:
     """The latest verdict of a run, as its sequence number."""
     any_verdict = schema.verdict.alias("any_verdict")
@@ -300,6 +303,7 @@ def _verdict_of_run() -> sa.ScalarSelect[Any]:
     )
 
 
+@cache
 def _without_verdict() -> sa.ColumnElement[bool]:
     return ~sa.exists().where(schema.verdict.c.run_id == schema.run.c.run_id)
 
@@ -307,20 +311,43 @@ def _without_verdict() -> sa.ColumnElement[bool]:
 @dataclass(frozen=True, slots=True)
 class _Period:
     """One file of a store. ``gone_on`` are runs in it that a later one tells of, ``copied``
-    are those that it tells of in an earlier one's place."""
+    are those that it tells of in an earlier one's place. ``past`` is of a closed one."""
 
     path: Path
     rows: Callable[..., list[list[Any]]]
     gone_on: tuple[str, ...] = ()
     copied: frozenset[str] = frozenset()
+    past: _Past | None = None
 
     def counts(self, run_id: Any) -> list[sa.ColumnElement[bool]]:
         """The condition, if any, that leaves out what a later period tells."""
         return [run_id.not_in(self.gone_on)] if self.gone_on else []
 
+    def among(self, runs: Collection[str]) -> set[str]:
+        """Those of some runs that it tells of."""
+        if self.past is not None:
+            here = set(self.past.runs.intersection(runs))
+        else:
+            (found,) = self.rows(
+                sa.select(schema.run.c.run_id).where(schema.run.c.run_id.in_(runs))
+            )
+            here = {row.run_id for row in found}
+        return here.difference(self.gone_on)
+
     def has(self, table: sa.Table) -> bool:
         """Whether the file has a table: one of an older version, not migrated yet, may not."""
         return _has(self.rows, table)
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """How far a store has come; all of its runs before are as they were."""
+
+    closed: int
+    """So many periods are closed."""
+    run: int
+    """The number of the newest run, and the sequence number of the newest verdict."""
+    verdict: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +419,7 @@ class Reader:
             if begun_ns <= since_ns:
                 return
             past = self._past_of(path)
-            yield _Period(path, past.rows, tuple(sorted(gone_on & past.runs)), past.carried)
+            yield _Period(path, past.rows, tuple(sorted(gone_on & past.runs)), past.carried, past)
             begun_ns = past.begun_ns
             gone_on |= past.carried
 
@@ -425,13 +452,10 @@ class Reader:
         for period in self._periods():
             if not left:
                 return
-            (found,) = period.rows(
-                sa.select(schema.run.c.run_id).where(schema.run.c.run_id.in_(left))
-            )
-            here = sorted({row.run_id for row in found} - set(period.gone_on))
+            here = period.among(left)
             if here:
-                yield period, here
-                left -= set(here)
+                yield period, sorted(here)
+                left -= here
 
     def station(self) -> str:
         """The station whose records these are."""
@@ -501,7 +525,7 @@ class Reader:
                 sa.select(result.c.verdict, sa.func.count().label("points"))
                 .where(
                     result.c.run_id.in_(sa.select(run.c.run_id).where(*wanted, _without_verdict())),
-                    _counts(),
+                    counting(),
                 )
                 .group_by(result.c.verdict),
             )
@@ -569,6 +593,8 @@ class Reader:
         found: list[tuple[int, RunRow]] = []
         native = 0
         for period in self._periods(since_ns=since_ns):
+            if part is not None and period.past is not None and part not in period.past.parts:
+                continue
             numbered = self._runs_of(period, limit=limit, since_ns=since_ns, part=part)
             found += numbered
             native += sum(row.run not in period.copied for _, row in numbered)
@@ -578,8 +604,38 @@ class Reader:
         found.sort(key=lambda numbered: -numbered[0])
         return [row for _, row in found[:limit]]
 
+    def newest(self) -> Newest:
+        """How far the store has come."""
+        closed = len(closed_periods(self.path))
+        ((run,),), ((verdict,),) = self._rows(
+            sa.select(sa.func.max(schema.run.c.number)),
+            sa.select(sa.func.max(schema.verdict.c.verdict_seq)),
+        )
+        return Newest(closed, run or 0, verdict or 0)
+
+    def runs_since(self, before: Newest) -> list[RunRow] | None:
+        """Runs that were begun or got a verdict since, newest first; None where a period has ended
+        since, so that all runs must be asked for."""
+        if len(closed_periods(self.path)) != before.closed:
+            return None
+        run, verdict = schema.run, schema.verdict
+        touched = sa.or_(
+            run.c.number > before.run,
+            run.c.run_id.in_(
+                sa.select(verdict.c.run_id).where(verdict.c.verdict_seq > before.verdict)
+            ),
+        )
+        numbered = self._runs_of(next(self._periods()), where=touched)
+        return [row for _, row in numbered]
+
     def _runs_of(
-        self, period: _Period, *, limit: int | None, since_ns: int, part: str | None
+        self,
+        period: _Period,
+        *,
+        limit: int | None = None,
+        since_ns: int = 0,
+        part: str | None = None,
+        where: sa.ColumnElement[bool] | None = None,
     ) -> list[tuple[int, RunRow]]:
         """(number, run) of one period, newest first."""
         run, verdict, ack, result = (
@@ -592,6 +648,8 @@ class Reader:
         chosen = chosen.where(*period.counts(run.c.run_id))
         if part is not None:
             chosen = chosen.where(run.c.part_id == part)
+        if where is not None:
+            chosen = chosen.where(where)
         numbers = sa.select(chosen.order_by(run.c.number.desc()).limit(limit).subquery().c.number)
         taken = sa.exists().where(ack.c.verdict_seq == verdict.c.verdict_seq)
         runs, counted = period.rows(
@@ -619,7 +677,7 @@ class Reader:
             .order_by(run.c.number.desc()),
             sa.select(run.c.run_id, result.c.verdict, sa.func.count().label("points"))
             .select_from(run.join(result, result.c.run_id == run.c.run_id))
-            .where(run.c.number.in_(numbers), _without_verdict(), _counts())
+            .where(run.c.number.in_(numbers), _without_verdict(), counting())
             .group_by(run.c.run_id, result.c.verdict),
         )
         settled: dict[str, dict[str, int]] = {}
@@ -718,7 +776,7 @@ class Reader:
         result = schema.result
         wanted = set(verdicts)
         query = self._result_query().where(result.c.verdict.in_([each.value for each in wanted]))
-        query = query.where(result.c.late == sa.true() if late else _counts())
+        query = query.where(result.c.late == sa.true() if late else counting())
         if Verdict.OK not in wanted:
             query = query.where(_NOT_OK)
         if run is not None:
@@ -744,7 +802,7 @@ class Reader:
                 self._result_query().where(
                     result.c.run_id.in_(runs),
                     result.c.point_id.in_({point for _, point in places}),
-                    _counts(),
+                    counting(),
                 )
             )
             found += [self._point(row) for row in rows if (row.run_id, row.point_id) in places]
@@ -809,7 +867,7 @@ class Reader:
                         result.c.run_id.in_(here),
                         result.c.verdict == verdict.value,
                         _NOT_OK,
-                        _counts(),
+                        counting(),
                     )
                     for verdict in (Verdict.NOK, Verdict.REVIEW)
                 )
@@ -847,7 +905,7 @@ class Reader:
                     result.c.run_id.in_(here),
                     result.c.verdict == Verdict.NOT_INSPECTED.value,
                     _NOT_OK,
-                    _counts(),
+                    counting(),
                 )
                 .group_by(result.c.run_id, result.c.view_id, result.c.reason)
                 .order_by(result.c.run_id, result.c.view_id, result.c.reason)
@@ -882,7 +940,7 @@ class Reader:
                     result.c.reason == int(absence.reason),
                     result.c.verdict == Verdict.NOT_INSPECTED.value,
                     _NOT_OK,
-                    _counts(),
+                    counting(),
                 )
                 .order_by(result.c.point_id)
                 .limit(limit)
@@ -985,7 +1043,7 @@ class Reader:
                         result.c.run_id.in_(here),
                         result.c.verdict == verdict.value,
                         _NOT_OK,
-                        _counts(),
+                        counting(),
                     )
                     for verdict in (Verdict.NOK, Verdict.REVIEW)
                 )
@@ -1031,7 +1089,7 @@ class Reader:
                     .where(
                         schema.result.c.run_id.in_([row.run_id for row in ids]),
                         schema.result.c.point_id == point,
-                        _counts(),
+                        counting(),
                     )
                 )
                 found += [PastRow(row.number, row.begun_ns, self._point(row)) for row in rows]
@@ -1087,6 +1145,7 @@ class Reader:
     # --------------------------------------------------------------------------------- rows
 
     @staticmethod
+    @cache
     def _result_query() -> sa.Select[Any]:
         return sa.select(
             schema.result, schema.run.c.part_id, schema.run.c.plan_hash, schema.run.c.number

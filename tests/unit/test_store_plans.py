@@ -16,6 +16,7 @@ from inspection.record import part_record
 from inspection.shifts import Calendar
 from inspection.store import Reader
 from inspection.store.health import health
+from inspection.store.judged import judged_by, scored
 from inspection.store.looks import looks, studies
 from inspection.store.parts import parts_like, proof
 from inspection.store.rollups import point_counts, slots
@@ -82,6 +83,8 @@ def ask_everything(floor: Floor, reader: Reader) -> None:
     studies(reader)
     newest_reports(reader, pieces=10, most=10)
     Studies(reader, {}).listed()
+    judged_by(reader, ids)
+    scored(reader, run.run, "a" * 64)
     score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5)
     score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5, oldest=True)
     drifting.compared(reader, run.plan_hash, floor.plan, {}, 2**62)
