@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -41,9 +41,11 @@ HELD_NS = 10 * SECOND_NS
 """A page says again what it shows every few seconds; one that was closed does not."""
 READ_TOGETHER = 40
 """Runs whose points are read at once."""
+FEW = 8
+"""So many new runs are read at once and not left to be read behind a look."""
 READ_NS = SECOND_NS // 4
-"""After so long a look lets the rest wait for the next one: who opens the page in the morning is
-not kept waiting for what is a week old."""
+"""After so long the first look leaves what is older to be read behind it: who opens the page in the
+morning is not kept waiting for what is a week old."""
 SEEN_VERDICTS = (Verdict.NOK, Verdict.REVIEW, Verdict.NOT_INSPECTED)
 
 
@@ -177,12 +179,27 @@ class _Part:
     """With the rank of each, which is asked for each time that the list is made."""
 
 
-class Waiting:
-    """What waits at one station. Safe to share between threads."""
+def _behind(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="what waits, read behind", daemon=True).start()
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
+
+class Waiting:
+    """What waits at one station. Safe to share between threads. ``behind`` runs what is not waited
+    for, by default in a thread."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        clock: Clock,
+        *,
+        behind: Callable[[Callable[[], None]], None] = _behind,
+    ) -> None:
         self._reader = reader
         self._clock = clock
+        self._behind = behind
+        self._rest: list[RunRow] = []
+        """Runs that are still to be read, newest first."""
+        self._reading = False
         self._lock = threading.RLock()
         self._parts: OrderedDict[str, _Part] = OrderedDict()
         self._queue: Queue | None = None
@@ -224,7 +241,7 @@ class Waiting:
         with self._lock:
             try:
                 runs = self._reader.runs(part=part, limit=1)
-                self._keep(runs, self._terms(runs))
+                self._keep(runs)
             except StoreError as error:
                 self._fault = str(error)
                 return
@@ -268,18 +285,48 @@ class Waiting:
         ]
         # What is listed must be right at once; the others, newest first, may come a little later.
         listed = [run for run in new if run.part in known]
-        self._keep(listed, self._terms(listed))
+        self._keep(listed)
         self._word = word
         rest = [run for run in new if run.part not in known]
-        until = self._clock.monotonic_ns() + READ_NS
-        while rest and self._clock.monotonic_ns() <= until:
+        until = self._clock.monotonic_ns() + (READ_NS if self._queue is None else 0)
+        while rest and (len(rest) <= FEW or self._clock.monotonic_ns() <= until):
             some, rest = rest[:READ_TOGETHER], rest[READ_TOGETHER:]
-            self._keep(some, self._terms(some))
-        self._newest, self._runs = newest, runs
+            self._keep(some)
+        self._newest, self._runs, self._rest = newest, runs, rest
         if self._touched or self._queue is None:
             self._list(len(runs) - len(rest), len(rest))
         else:
-            self._queue = replace(self._queue, runs=len(runs), read_ns=self._clock.wall_ns())
+            self._queue = replace(
+                self._queue,
+                runs=len(runs) - len(rest),
+                unread=len(rest),
+                read_ns=self._clock.wall_ns(),
+            )
+        if rest and not self._reading:
+            self._reading = True
+            self._behind(self._read_rest)
+
+    def _read_rest(self) -> None:
+        try:
+            while self.read_older():
+                pass
+        except StoreError as error:
+            self._fault = str(error)  # the next look tries again
+        finally:
+            self._reading = False
+
+    def read_older(self) -> bool:
+        """Read some of the runs that the first look left out; whether there are more. What it finds
+        is listed by the next look. Nobody waits for it, but for a moment. Raises `StoreError`."""
+        with self._lock:
+            some, word = self._rest[:READ_TOGETHER], self._word
+        parts = self._read_parts(some)
+        with self._lock:
+            if word == self._word:  # else somebody has decided on one of them, perhaps
+                read = {run.run for run in some}
+                self._rest = [run for run in self._rest if run.run not in read]
+                self._put(each for each in parts if each.run.part not in self._parts)
+            return bool(self._rest)
 
     def _runs_at(self, newest: Newest) -> Sequence[RunRow]:
         """The newest runs. Of those that were read before, only what has changed is read again."""
@@ -313,7 +360,17 @@ class Waiting:
     def _terms(self, runs: Sequence[RunRow]) -> dict[str, TermsRow]:
         return self._reader.terms([run.run for run in runs]) if runs else {}
 
-    def _keep(self, runs: Sequence[RunRow], terms: Mapping[str, TermsRow]) -> None:
+    def _keep(self, runs: Sequence[RunRow]) -> None:
+        self._put(self._read_parts(runs))
+
+    def _put(self, parts: Iterable[_Part]) -> None:
+        for part in parts:
+            self._parts[part.run.part] = part
+            self._touched.add(part.run.part)
+
+    def _read_parts(self, runs: Sequence[RunRow]) -> list[_Part]:
+        """What waits on these runs. Nothing of what is kept is looked at."""
+        terms = self._terms(runs)
         closed = [run for run in runs if run.verdict is not None]
         spoken = self._reader.rest_on_more([run.run for run in closed]) if closed else set()
         plain = [
@@ -351,6 +408,7 @@ class Waiting:
                         severity=self._worst_of_view(run.plan_hash, absence.view, absence.first),
                     )
                 )
+        parts = []
         for run in runs:
             if run.run in rows:
                 points = [self._unspoken(row) for row in rows[run.run]]
@@ -361,8 +419,8 @@ class Waiting:
                 items = []
             waits = sum(item.count for item in items)
             kept = [replace(item, part_waits=waits) for item in items]
-            self._parts[run.part] = _Part(run, tuple((urgency(item), item) for item in kept))
-            self._touched.add(run.part)
+            parts.append(_Part(run, tuple((urgency(item), item) for item in kept)))
+        return parts
 
     # ------------------------------------------------------------------------------- judging
 
@@ -469,7 +527,7 @@ class Waiting:
             if not runs or runs[0].verdict is None:
                 return None
             if part not in self._parts or self._parts[part].run != runs[0]:
-                self._keep(runs, self._terms(runs))
+                self._keep(runs)
             return self._settled(runs[0], point)
 
     def _settled(self, run: RunRow, point: str) -> Item | None:

@@ -270,7 +270,7 @@ UNTIL_READY = """
 })
 """
 UNTIL_NEXT = """
-before => new Promise((done, failed) => {
+([before, after]) => new Promise((done, failed) => {
     const until = performance.now() + 60000;
     const look = () => {
         if (performance.now() > until) return failed(new Error('no next picture in a minute'));
@@ -281,6 +281,8 @@ before => new Promise((done, failed) => {
         if (point && part && mark && point.innerText + part.innerText !== before
                 && (none || (image && image.complete && image.naturalWidth)))
             return done([performance.now() - window.pressedAt, Number(mark.dataset.took)]);
+        const told = [...document.querySelectorAll('.alarm, .warning')].find(each => each.innerText);
+        if (told && mark && Number(mark.dataset.ready) >= after) return done(told.innerText);
         if (document.querySelector('.done')) return done(null);
         requestAnimationFrame(look);
     };
@@ -295,6 +297,8 @@ class Times:
 
     clicks: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     decisions: list[tuple[float, float]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Why a decision was not taken: somebody else was first."""
 
 
 async def person(
@@ -319,7 +323,11 @@ async def person(
             for _ in range(dice.randrange(4, 12)):
                 await asyncio.sleep(think_s * dice.uniform(0.8, 1.2))
                 took = await decide(page, dice.choice("gdx"))
-                if took is not None:
+                if isinstance(took, str):
+                    times.told.append(took)
+                    await page.keyboard.press("n")
+                    await asyncio.sleep(think_s)
+                elif took is not None:
                     times.decisions.append(took)
         if target == "parts":
             await asyncio.sleep(think_s * dice.uniform(0.8, 1.2))
@@ -349,17 +357,18 @@ async def go(page: Page, name: str) -> tuple[float, float]:
     return took[0], took[1]
 
 
-async def decide(page: Page, key: str) -> tuple[float, float] | None:
-    """One key, and wait for the next picture; None where nothing waits any more. What was never
-    photographed nobody can tell."""
+async def decide(page: Page, key: str) -> tuple[float, float] | str | None:
+    """One key, and wait for the next picture, or for the reason why there is none; None where
+    nothing waits any more. What was never photographed nobody can tell."""
     shown = page.locator(".id")
     if await shown.count() < 2:
         return None
     before = await shown.first.inner_text() + await page.locator(".id.part").inner_text()
     unseen = await page.locator(".large.none").count()
+    now_ms = time.time_ns() // 1_000_000
     await page.keyboard.press("x" if unseen else key)
-    took = await page.evaluate(UNTIL_NEXT, before)
-    return None if took is None else (took[0], took[1])
+    took = await page.evaluate(UNTIL_NEXT, [before, now_ms])
+    return (took[0], took[1]) if isinstance(took, list) else took
 
 
 async def another_part(page: Page, dice: random.Random) -> tuple[float, float]:
@@ -394,8 +403,9 @@ async def many_decisions(browser: Browser, url: str, count: int, memory: Any) ->
         if number % (max(1, count // 20)) == 0:
             rss.append(memory())
         await asyncio.sleep(0.25)
-        if await decide(page, "gd"[number % 2]) is None:
-            raise SystemExit(f"only {number} points waited")
+        took = await decide(page, "gd"[number % 2])
+        if not isinstance(took, tuple):
+            raise SystemExit(f"decision {number}: {took or 'nothing waits any more'}")
     rss.append(memory())
     await context.close()
     return rss
@@ -463,7 +473,7 @@ async def visits(url: str, options: argparse.Namespace, ui: int) -> dict[str, An
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         times = Times()
-        warm_s = 60.0
+        warm_s = 5.0
         until = time.monotonic() + warm_s + options.minutes * 60
         people = PEOPLE[: options.people]
         await asyncio.gather(
@@ -484,6 +494,7 @@ async def visits(url: str, options: argparse.Namespace, ui: int) -> dict[str, An
         },
         "decision_ms": spread([browser for browser, _ in times.decisions]),
         "decision_server_ms": spread([server for _, server in times.decisions]),
+        "not_taken": times.told,
         "server_mb": [round(each / 1024) for each in rss],
         "growth_mb": round((rss[-1] - rss[len(rss) // 4]) / 1024, 1),
     }

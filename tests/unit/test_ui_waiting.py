@@ -149,7 +149,8 @@ def test_older_parts_are_read_later_than_newer_ones_and_what_is_listed_stays_rig
     desk = make()
     runs = [desk.inspected((Verdict.NOK, Verdict.OK), part=part) for part in ("old", "mid", "new")]
     clock = Ticking()
-    waiting = Waiting(Reader(desk.folder / "station.db"), clock)
+    started = []
+    waiting = Waiting(Reader(desk.folder / "station.db"), clock, behind=started.append)
 
     def look() -> tuple[list[str], int, int]:
         clock.now_ns += 10**9
@@ -157,12 +158,55 @@ def test_older_parts_are_read_later_than_newer_ones_and_what_is_listed_stays_rig
         assert isinstance(queue, Queue)
         return [each.part for each in queue.items], queue.runs, queue.unread
 
+    monkeypatch.setattr("ui.waiting.FEW", 0)
     assert look() == (["new"], 1, 2)
     desk.decide("anna", runs[2], "p0", Action.OVERRULE)
+    assert look() == ([], 1, 2)
+    assert waiting.read_older()
     assert look() == (["mid"], 2, 1)
+    monkeypatch.setattr("ui.waiting.FEW", 1)
+    monkeypatch.setattr("ui.waiting.READ_TOGETHER", 2)
     desk.inspected((Verdict.NOK, Verdict.OK), part="newer")
-    assert look() == (["newer", "mid"], 3, 1)
+    assert look() == (["mid"], 2, 2)
+    assert not waiting.read_older()
     assert look() == (["newer", "mid", "old"], 4, 0)
+    (work,) = started
+    work()  # as a thread does it: there is nothing left
+    desk.inspected((Verdict.NOK, Verdict.OK), part="newest")
+    assert look() == (["newest", "newer", "mid", "old"], 5, 0)
+
+
+def test_what_somebody_decides_while_it_is_read_behind_is_not_listed_as_it_was_before(
+    make: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.waiting.READ_TOGETHER", 1)
+    monkeypatch.setattr("ui.waiting.READ_NS", 1)
+    monkeypatch.setattr("ui.waiting.FEW", 0)
+    desk = make()
+    old, _ = [desk.inspected((Verdict.NOK, Verdict.OK), part=part) for part in ("old", "new")]
+    clock = Ticking()
+    waiting = Waiting(Reader(desk.folder / "station.db"), clock, behind=lambda _: None)
+
+    def look() -> list[str]:
+        clock.now_ns += 10**9
+        queue = waiting.look()
+        assert isinstance(queue, Queue)
+        return [each.part for each in queue.items]
+
+    assert look() == ["new"]
+    plain = waiting._read_parts
+
+    def interrupted(runs: Any) -> Any:
+        found = plain(runs)
+        monkeypatch.setattr(waiting, "_read_parts", plain)
+        desk.decide("anna", old, "p0", Action.OVERRULE)
+        look()
+        return found
+
+    monkeypatch.setattr(waiting, "_read_parts", interrupted)
+    assert waiting.read_older()  # thrown away
+    assert not waiting.read_older()
+    assert look() == ["new"]
 
 
 def test_what_the_machine_did_not_call_ok_waits_and_an_open_run_does_not(
