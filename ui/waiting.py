@@ -206,6 +206,8 @@ class Waiting:
         self._fault = ""
         self._asked_ns: int | None = None
         self._word = -1
+        self._heard: dict[str, int] = {}
+        """Runs that were read since, with the last word that was known then."""
         self._newest: Newest | None = None
         self._runs: Sequence[RunRow] = ()
         self._ranked: list[tuple[_Rank, Item]] = []
@@ -240,8 +242,10 @@ class Waiting:
         """Something was just said of a part: know it at once, and nothing else anew."""
         with self._lock:
             try:
+                word = self._reader.newest_word()
                 runs = self._reader.runs(part=part, limit=1)
                 self._keep(runs)
+                self._heard.update((run.run, word) for run in runs)
             except StoreError as error:
                 self._fault = str(error)
                 return
@@ -268,7 +272,8 @@ class Waiting:
     def _read(self) -> None:
         newest = self._reader.newest()
         word = self._reader.newest_word()
-        changed = self._reader.decided_since(self._word) if word != self._word else set()
+        decided = self._reader.decided_since(self._word) if word != self._word else {}
+        changed = {run for run, last in decided.items() if last > self._heard.get(run, 0)}
         # Until all is done nothing counts as read: after a fault everything is asked for again.
         runs, self._runs = self._runs_at(newest), ()
         latest: dict[str, RunRow] = {}
@@ -286,7 +291,7 @@ class Waiting:
         # What is listed must be right at once; the others, newest first, may come a little later.
         listed = [run for run in new if run.part in known]
         self._keep(listed)
-        self._word = word
+        self._word, self._heard = word, {}
         rest = [run for run in new if run.part not in known]
         until = self._clock.monotonic_ns() + (READ_NS if self._queue is None else 0)
         while rest and (len(rest) <= FEW or self._clock.monotonic_ns() <= until):

@@ -451,6 +451,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Too fast: the picture had only just come. Press again.",
         "Zu schnell: das Bild war eben erst da. Noch einmal drücken.",
     ),
+    "told.sending": (
+        "… {action}: {part}, {point} is being written down",
+        "… {action}: {part}, {point} wird festgehalten",
+    ),
     "told.recorded": (
         "✓ {action}: {part}, {point} → {verdict}. The part: {run_verdict}.",
         "✓ {action}: {part}, {point} → {verdict}. Das Teil: {run_verdict}.",

@@ -1019,17 +1019,21 @@ class Reader:
         ((newest,),) = self._rows(sa.select(sa.func.max(schema.decision.c.number)))
         return int(newest[0] or 0)
 
-    def decided_since(self, number: int) -> set[str]:
-        """Runs of which something was said after the word of this number. What is said of a run is
-        in the period that is open, or, where that has just begun, in the one before."""
-        found: set[str] = set()
+    def decided_since(self, number: int) -> dict[str, int]:
+        """Runs of which something was said after the word of this number, each with the number of
+        the last. What is said of a run is in the period that is open, or, where that has just
+        begun, in the one before."""
+        found: dict[str, int] = {}
         decision = schema.decision
         for period in islice(self._periods(), 2):
             if _has(period.rows, decision):
                 (rows,) = period.rows(
-                    sa.select(decision.c.run_id).where(decision.c.number > number).distinct()
+                    sa.select(decision.c.run_id, sa.func.max(decision.c.number).label("last"))
+                    .where(decision.c.number > number)
+                    .group_by(decision.c.run_id)
                 )
-                found.update(row.run_id for row in rows)
+                for row in rows:
+                    found[row.run_id] = max(row.last, found.get(row.run_id, 0))
         return found
 
     def suspect_rows(self, runs: Sequence[str]) -> list[PointRow]:

@@ -215,6 +215,7 @@ def test_with_the_station_stopped_nothing_can_be_decided_and_the_page_says_so(
         page.get_by_text("nothing can be decided now").wait_for(state="detached")
         assert floor.rows("SELECT 1 FROM decision") == []
         decide(page, "g")
+        page.locator(".recorded").wait_for()  # the next question does not wait for it
         assert floor.rows("SELECT person, action FROM decision") == [("anna", "overrule")]
 
 
@@ -231,6 +232,7 @@ def test_whoever_has_not_logged_in_sees_everything_and_can_decide_nothing(
             assert other.get_by_role("button", name="Good").is_disabled()
             other.keyboard.press("g")
             decide(page, "d")
+            page.locator(".recorded").wait_for()
         assert floor.rows("SELECT person, action FROM decision") == [("anna", "confirm")]
 
 

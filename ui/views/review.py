@@ -8,11 +8,13 @@ of the showing they belong to, so that a key pressed twice is never an answer to
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from inspection import messages as m
 from inspection.decisions import allowed
@@ -20,7 +22,7 @@ from inspection.errors import StoreError
 from inspection.messages import Action, Fault, RunVerdict, Standing, Verdict
 from inspection.store.reader import PastRow, PointRow, WordRow
 from ui import words
-from ui.actions import NoAnswer, NotSent, Refused, Session, new_request
+from ui.actions import Counter, NoAnswer, NotSent, Refused, Session, new_request
 from ui.configuration import Known
 from ui.markup import Html, code, div, span, tag
 from ui.pictures import LARGE_SIDE_PX, Picture
@@ -85,6 +87,7 @@ class Table:
     trail: list[tuple[str, str]] = field(default_factory=list)
     done: list[tuple[Said, ...]] = field(default_factory=list)
     batch: tuple[Item, ...] = ()
+    pending: Pending | None = None
     told: list[tuple[str, str]] = field(default_factory=list)
     """(class, text) of what is to be said at the next drawing."""
     requests: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -92,19 +95,41 @@ class Table:
     typed: dict[str, str] = field(default_factory=dict)
     """The texts of the question, as they were last drawn: Streamlit forgets those of a widget that
     one drawing leaves out."""
+    kept: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """Texts of questions that come back."""
 
-    def lay(self, detail: Detail | None, *, keep_text: bool = False) -> None:
-        """Show this from now on. The texts typed so far go along only where asked."""
-        before = self.turn
+    def lay(self, detail: Detail | None) -> None:
+        """Show this from now on, with the texts that were kept for it."""
         self.turn += 1
         self.detail, self.batch = detail, ()
         self.shown_ns = time.monotonic_ns()
-        if keep_text:
-            for name in ("comment", "method"):
-                typed = st.session_state.get(f"{name}-{before}", self.typed.get(name, ""))
-                self.typed[name] = st.session_state[f"{name}-{self.turn}"] = typed
-        else:
-            self.typed.clear()
+        self.typed = {} if detail is None else self.kept.pop(detail.item.key, {})
+
+    def keep(self) -> None:
+        """Keep the texts typed so far for when the same question is shown again."""
+        if self.detail is not None:
+            self.kept[self.detail.item.key] = {
+                name: st.session_state.get(f"{name}-{self.turn}", self.typed.get(name, ""))
+                for name in ("comment", "method")
+            }
+
+
+@dataclass(slots=True)
+class Pending:
+    """What was said and is not answered yet. Meanwhile the next question is shown: the picture is
+    what a person waits for, and a station that proves a body's 5,000 points takes its time."""
+
+    detail: Detail
+    asked: list[tuple[Item, Member]]
+    word: Word
+    outcome: Outcome
+    asking: threading.Thread
+    turn: int = 0
+    """Of the question that is shown meanwhile."""
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        return {item.key for item, _ in self.asked}
 
 
 def page(shared: Shared) -> None:
@@ -140,16 +165,38 @@ def _live(shared: Shared) -> None:
     listed = [item for item in asked if chosen in (ALL, item.need)]
     if table.detail is None:
         _lay_next(shared, table, listed)
-    if table.told:
-        show(*(div(class_, text) for class_, text in table.told))
+    if table.detail is None and table.pending is not None:
+        _hear(shared, table)  # before it is said that nothing waits any more
+        st.rerun(scope="fragment")
+    told = st.empty()
+    _tell(told, table)
     if table.detail is None:
         _nothing(shared, table, listed)
-        return
-    if session is not None:
-        shared.waiting.hold(table.desk, table.detail.item)
-    _question(shared, table, queue, session)
-    ready("review")
-    _read_ahead(shared, table, listed)
+    else:
+        if session is not None:
+            shared.waiting.hold(table.desk, table.detail.item)
+        _question(shared, table, queue, session)
+        ready("review")
+        _read_ahead(shared, table, listed)
+    if table.pending is not None:
+        shown = table.turn
+        _hear(shared, table)
+        if table.turn != shown:
+            st.rerun(scope="fragment")
+        _tell(told, table)
+
+
+def _tell(place: DeltaGenerator, table: Table) -> None:
+    """What is to be said above the question: what became of the last answer, or that it is on its
+    way."""
+    lines = list(table.told)
+    if table.pending is not None:
+        first, _ = table.pending.asked[0]
+        action = say(f"act.{table.pending.word.action.value}").rstrip(" …")
+        text = say("told.sending", action=action, part=first.part, point=first.point)
+        lines.append(("hint", text))
+    with place.container():
+        show(*(div(class_, text) for class_, text in lines))
 
 
 def _lay_next(shared: Shared, table: Table, listed: Sequence[Item]) -> None:
@@ -157,8 +204,9 @@ def _lay_next(shared: Shared, table: Table, listed: Sequence[Item]) -> None:
     item = _next(shared, table, listed)
     if item is None:
         return
-    if table.ahead is not None and table.ahead.item == item:
-        table.lay(table.ahead)
+    ahead = table.ahead
+    if ahead is not None and _same_question(ahead.item, item):
+        table.lay(replace(ahead, item=item))
         return
     try:
         table.lay(shared.waiting.detail(item))
@@ -170,18 +218,26 @@ def _next(shared: Shared, table: Table, listed: Sequence[Item]) -> Item | None:
     """The most urgent that this person has not passed over; one that somebody else has before him
     only where there is no other."""
     held = shared.waiting.held(table.desk)
-    mine = (each for each in listed if each.key not in table.passed)
+    said = set() if table.pending is None else table.pending.keys
+    mine = (each for each in listed if each.key not in table.passed and each.key not in said)
     first = next(mine, None)
     if first is None or first.key not in held:
         return first
     return next((each for each in mine if each.key not in held), first)
 
 
+def _same_question(one: Item, other: Item) -> bool:
+    """Whether all that is shown of two states of an item is the same: another point of the part may
+    have been decided between them."""
+    rest = replace(one, verdict_seq=other.verdict_seq, part_waits=other.part_waits)
+    return rest == other
+
+
 def _read_ahead(shared: Shared, table: Table, listed: Sequence[Item]) -> None:
     """Have the next question and its pictures at hand before they are asked for."""
     here = None if table.detail is None else table.detail.item
     item = _next(shared, table, [each for each in listed if each != here])
-    if item is None or (table.ahead is not None and table.ahead.item == item):
+    if item is None or (table.ahead is not None and _same_question(table.ahead.item, item)):
         return
     try:
         table.ahead = shared.waiting.detail(item)
@@ -343,14 +399,15 @@ def _again(shared: Shared) -> None:
     table = _table()
     if table.detail is not None:
         table.told = []
+        table.keep()
         _lay_anew(shared, table, table.detail.item)
 
 
 def _lay_anew(shared: Shared, table: Table, item: Item) -> None:
-    """Show a point as it now stands, with what was typed; the next one where it is gone."""
+    """Show a point as it now stands; the next one where it is gone."""
     try:
         now = shared.waiting.item(item.run, item.point)
-        table.lay(None if now is None else shared.waiting.detail(now), keep_text=True)
+        table.lay(None if now is None else shared.waiting.detail(now))
     except StoreError as error:
         table.told.append(("alarm", say("told.unreadable", fault=error)))
 
@@ -748,18 +805,47 @@ def _decide(shared: Shared, turn: int, action: Action, finding: str = "") -> Non
         st.session_state["method"] = method
     asked: list[tuple[Item, Member]] = [(item, member) for member in table.detail.members]
     asked += [(each, Member(each.point, each.record, each.word)) for each in _taken(table)]
-    word = Word(action, finding, comment, method)
-    outcome = _ask_all(shared, table, session, asked, word)
+    word, outcome = Word(action, finding, comment, method), Outcome()
+    _hear(shared, table, back=False)
+    asking = threading.Thread(
+        target=_ask_all, args=(speaks, table, session, asked, word, outcome), daemon=True
+    )
+    asking.start()
+    table.pending = Pending(table.detail, asked, word, outcome, asking)
+    table.told = []
+    _remember(table)
+    table.lay(None)
+    table.pending.turn = table.turn
+
+
+def _hear(shared: Shared, table: Table, *, back: bool = True) -> None:
+    """Wait for the answer to what was said, and take it in. A question that was not answered as it
+    was meant comes back with its text: with ``back`` at once, unless the person is further on."""
+    pending = table.pending
+    if pending is None:
+        return
+    pending.asking.join()
+    outcome, item = pending.outcome, pending.detail.item
+    for part in dict.fromkeys(each.part for each, _ in pending.asked):
+        shared.waiting.said(part)
     if outcome.recorded:
         table.done.append(tuple(outcome.recorded))
-    table.told = outcome.told(action)
-    if action is Action.CANNOT_TELL:
-        table.passed.update(dict.fromkeys(each.key for each, _ in asked))
-    if outcome.complete:
-        _remember(table)
-        table.lay(None)
-    elif not outcome.unanswered:
-        _lay_anew(shared, table, item)
+    table.told = outcome.told(pending.word.action)
+    if pending.word.action is Action.CANNOT_TELL:
+        table.passed.update(dict.fromkeys(pending.keys))
+    table.pending = None
+    if not outcome.complete:
+        table.kept[item.key] = {"comment": pending.word.comment, "method": pending.word.method}
+        # What was shown meanwhile has a turn of its own, laid after this one was put away.
+        if back and table.turn <= pending.turn + 1:
+            if table.trail and table.trail[-1] == item.key:
+                table.trail.pop()
+            if outcome.unanswered:
+                table.lay(pending.detail)
+            else:
+                _lay_anew(shared, table, item)
+    if outcome.log_in_again:
+        forget()  # the last: from here Streamlit may begin anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -781,6 +867,7 @@ class Outcome:
     refused: list[Refused] = field(default_factory=list)
     unanswered: str = ""
     """A key of the words for why nobody answered."""
+    log_in_again: bool = False
 
     @property
     def complete(self) -> bool:
@@ -828,16 +915,16 @@ class Outcome:
 
 
 def _ask_all(
-    shared: Shared,
+    speaks: Counter,
     table: Table,
     session: Session,
     asked: Sequence[tuple[Item, Member]],
     word: Word,
-) -> Outcome:
-    """Say a word on each of some points. What is not answered ends it: the rest was not asked."""
-    outcome, speaks = Outcome(), counter(shared)
-    if speaks is None:
-        return outcome
+    outcome: Outcome,
+) -> None:
+    """Say a word on each of some points. What is not answered ends it: the rest was not asked. Runs
+    beside the page, so that it touches nothing of Streamlit's."""
+    outcome.unanswered = "told.no_answer"  # unless all that follows comes to its end
     for item, member in asked:
         place = (item.run, member, item.verdict_seq, word)
         request = table.requests.setdefault(place, new_request())
@@ -859,16 +946,15 @@ def _ask_all(
             )
         except NotSent:
             outcome.unanswered = "told.not_sent"
-            break
+            return
         except NoAnswer:
-            outcome.unanswered = "told.no_answer"
-            break
+            return
         except Refused as refused:
             del table.requests[place]
             outcome.refused.append(refused)
             if refused.fault is Fault.NOT_AUTHORISED:
-                if allowed(word.action, session.roles):
-                    forget()  # it is the login that no longer holds
+                # Where the role would do, it is the login that no longer holds.
+                outcome.log_in_again = allowed(word.action, session.roles)
                 break
             continue
         del table.requests[place]
@@ -883,15 +969,17 @@ def _ask_all(
                 action=word.action,
             )
         )
-    for part in dict.fromkeys(item.part for item, _ in asked):
-        shared.waiting.said(part)
-    return outcome
+    outcome.unanswered = ""
 
 
 def _undo(shared: Shared) -> None:
     """Take back what was said last: a further word, as `inspection.decisions` has it."""
     begin()
     table, session, speaks = _table(), person(), counter(shared)
+    turn = table.turn
+    _hear(shared, table)
+    if table.turn != turn:
+        return  # nothing was written down: there is nothing to take back
     if not table.done:
         table.told = [("warning", say("told.nothing_to_undo"))]
         return
