@@ -15,6 +15,7 @@ from inspection.store import Reader
 from ui import words
 from ui.audits import Audits
 from ui.configuration import read_ui
+from ui.kept import Kept
 from ui.pictures import Pictures
 from ui.queries import Line
 from ui.studies import Studies
@@ -49,6 +50,7 @@ def shared(path: str) -> Shared:
         audits=Audits(reader),
         reviewers_key=config.reviewers_key,
         alarm=config.file.alarm,
+        kept=Kept(),
     )
 
 

@@ -69,6 +69,7 @@ UNSEEN_EVERY = 4000
 PICTURES = 48
 PEOPLE = ("anna", "ben", "carla", "david", "emma")
 PASSWORD = "correct horse"
+SHARES = {"p50": 0.5, "p95": 0.95, "max": 1.0}
 THINK_S = 5.0
 PAGES = ("line", "review", "audit", "parts", "analysis", "models", "people", "agreement")
 WANTED = {"click_p95_ms": 1500, "decision_p95_ms": 300, "growth_mb": 30}
@@ -423,9 +424,9 @@ def rss_kib(pid: int) -> int:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    at = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))])  # noqa: E731
-    return {"n": len(ordered), "p50": at(0.5), "p95": at(0.95), "max": at(1.0)}
+    ordered = sorted(values) or [float("inf")]  # what was never done was not shown to be quick
+    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]  # noqa: E731
+    return {"n": len(values), **{name: round(at(share), 0) for name, share in SHARES.items()}}
 
 
 def line_of(folder: Path, bodies: int, port: int) -> Line:

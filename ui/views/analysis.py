@@ -26,13 +26,15 @@ from inspection.control_charts import (
 from inspection.drift import LEAST_SLOTS
 from inspection.errors import StoreError
 from inspection.messages import Verdict
+from inspection.plan import Plan
 from inspection.store.looks import looks
 from inspection.store.reader import RunRow
-from inspection.store.rollups import point_counts, slots
+from inspection.store.rollups import PointCount, SlotRow, point_counts, slots
 from inspection.store.score_rows import score_rows
 from ui import analysis, drifting, words
 from ui.analysis import MOST_GUN_POINTS, Bar, By, Score, Subgroup
-from ui.drifting import Drift
+from ui.drifting import Compared, Drift
+from ui.kept import Answer
 from ui.markup import Html, div, span, tag
 from ui.views.shared import Shared, begin, chosen_window, ready, show
 from ui.words import say
@@ -60,14 +62,13 @@ LEAST_MEASURED, MOST_MEASURED = 5, 500
 
 def page(shared: Shared) -> None:
     begin()
-    now_ns = time.time_ns()
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         show(div("head", tag("h1", say("page.analysis"))))
         window = chosen_window(WINDOWS, WINDOW, "analysis-window")
-    hours = WINDOWS.get(window)
-    since_ns = 0 if hours is None else now_ns - hours * HOUR_NS
     try:
-        runs = shared.reader.runs(limit=MOST_RUNS, since_ns=since_ns)
+        read = _runs(shared, window)
+        runs = read.value
+        show(span("read", say("head.read", when=words.clock_time(read.read_ns, time.time_ns()))))
         plan_hash = _plan(runs)
         if not plan_hash:
             show(div("empty", say("analysis.nothing")))
@@ -75,19 +76,54 @@ def page(shared: Shared) -> None:
             mine = [run for run in runs if run.plan_hash == plan_hash]
             left, right = st.columns(2, gap="medium")
             with left:
-                _pareto(shared, plan_hash, since_ns, now_ns)
+                _pareto(shared, plan_hash, window)
             with right:
                 _control(mine)
             left, right = st.columns(2, gap="medium")
             with left:
-                _repeated(shared, mine)
-                _judged(shared, mine)
+                _repeated(shared, plan_hash, window, mine)
+                _judged(shared, plan_hash, window, mine)
             with right:
                 _trend(shared, plan_hash)
-            _drift(shared, plan_hash, now_ns)
+            _drift(shared, plan_hash)
     except StoreError as error:
         show(div("alarm", f"✕ {error}."), tag("p", say("head.again"), class_="meaning"))
     ready("analysis")
+
+
+FRESH = {"fresh_s": 20.0, "old_s": 90.0}
+
+
+def _runs(shared: Shared, window: str) -> Answer[list[RunRow]]:
+    return shared.kept.get(
+        ("runs", window),
+        lambda: shared.reader.runs(limit=MOST_RUNS, since_ns=_since_ns(window)),
+        **FRESH,
+    )
+
+
+def _sums(shared: Shared, window: str) -> tuple[list[PointCount], list[SlotRow]]:
+    def make() -> tuple[list[PointCount], list[SlotRow]]:
+        since_ns, until_ns = _since_ns(window), time.time_ns() + 1
+        return (
+            point_counts(shared.reader, since_ns, until_ns),
+            slots(shared.reader, since_ns, until_ns),
+        )
+
+    return shared.kept.get(("sums", window), make, **FRESH).value
+
+
+def _compared(shared: Shared, plan_hash: str, plan: Plan) -> Compared:
+    return shared.kept.get(
+        ("drift", plan_hash),
+        lambda: drifting.compared(shared.reader, plan_hash, plan, shared.models, time.time_ns()),
+        **FRESH,
+    ).value
+
+
+def _since_ns(window: str) -> int:
+    hours = WINDOWS.get(window)
+    return 0 if hours is None else time.time_ns() - hours * HOUR_NS
 
 
 def _plan(runs: Sequence[RunRow]) -> str:
@@ -104,7 +140,7 @@ def _plan(runs: Sequence[RunRow]) -> str:
 # -------------------------------------------------------------------------------------- Pareto
 
 
-def _pareto(shared: Shared, plan_hash: str, since_ns: int, now_ns: int) -> None:
+def _pareto(shared: Shared, plan_hash: str, window: str) -> None:
     show(div("section", tag("h2", say("analysis.pareto"))))
     chosen = st.segmented_control(
         say("analysis.by"),
@@ -117,12 +153,9 @@ def _pareto(shared: Shared, plan_hash: str, since_ns: int, now_ns: int) -> None:
         label_visibility="collapsed",
     )
     by = By(chosen or By.CLASS.value)
-    counts = [
-        each
-        for each in point_counts(shared.reader, since_ns, now_ns + 1)
-        if each.plan_hash == plan_hash
-    ]
-    sums = [row for row in slots(shared.reader, since_ns, now_ns + 1) if row.plan_hash == plan_hash]
+    all_counts, all_sums = _sums(shared, window)
+    counts = [each for each in all_counts if each.plan_hash == plan_hash]
+    sums = [row for row in all_sums if row.plan_hash == plan_hash]
     plan = shared.plan(plan_hash)
     bars = analysis.pareto(counts, by, {} if plan is None else {plan_hash: plan}, shared.calendar)
     points = sum(row.planned for row in sums)
@@ -365,14 +398,18 @@ def _sentences(found: Sequence[Fired], groups: Sequence[Subgroup | Score]) -> li
 # ---------------------------------------------------------------------- repeated, decided, trend
 
 
-def _repeated(shared: Shared, runs: Sequence[RunRow]) -> None:
+def _repeated(shared: Shared, plan_hash: str, window: str, runs: Sequence[RunRow]) -> None:
     recent = sorted(runs, key=lambda run: -run.number)[:RECENT_RUNS]
-    found = analysis.repeated(
-        recent,
-        shared.reader.suspects([run.run for run in recent]),
-        count=shared.alarm.defects,
-        within=shared.alarm.bodies,
-    )
+    found = shared.kept.get(
+        ("repeated", plan_hash, window),
+        lambda: analysis.repeated(
+            recent,
+            shared.reader.suspects([run.run for run in recent]),
+            count=shared.alarm.defects,
+            within=shared.alarm.bodies,
+        ),
+        **FRESH,
+    ).value
     show(
         div(
             "section",
@@ -407,9 +444,13 @@ def _repeated(shared: Shared, runs: Sequence[RunRow]) -> None:
     )
 
 
-def _judged(shared: Shared, runs: Sequence[RunRow]) -> None:
+def _judged(shared: Shared, plan_hash: str, window: str, runs: Sequence[RunRow]) -> None:
     show(div("section", tag("h2", say("analysis.judged"))))
-    told = analysis.judged(shared.reader.words([run.run for run in runs]))
+    told = shared.kept.get(
+        ("judged", plan_hash, window),
+        lambda: analysis.judged(shared.reader.words([run.run for run in runs])),
+        **FRESH,
+    ).value
     if not told.overkill.trials and not told.escapes:
         show(div("empty", say("analysis.judged.none")))
         return
@@ -563,12 +604,12 @@ def _to_part(last: Score, point: str) -> Html:
 # --------------------------------------------------------------------------------------- drift
 
 
-def _drift(shared: Shared, plan_hash: str, now_ns: int) -> None:
+def _drift(shared: Shared, plan_hash: str) -> None:
     plan = shared.plan(plan_hash)
     if plan is None:
         return
     show(div("section", tag("h2", say("analysis.drift"))))
-    told = drifting.compared(shared.reader, plan_hash, plan, shared.models, now_ns)
+    told = _compared(shared, plan_hash, plan)
     before, now = told.slots
     old, new = told.bodies
     if not told.drifts and not before and min(old, new) < drifting.LEAST_BODIES:

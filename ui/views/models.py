@@ -13,13 +13,13 @@ from inspection.messages import Verdict
 from inspection.policy import Policy
 from ui import models, words
 from ui.markup import Html, div, tag
-from ui.models import RUNS_WHERE, Past, WhatIf
+from ui.models import RUNS_WHERE, Past, WhatIf, Where
 from ui.versions import Version, at_hand
 from ui.views import shadows, versions
 from ui.views.shared import Shared, begin, ready, show
 from ui.words import say
 
-KEPT_S = 60
+FRESH = {"fresh_s": 60.0, "old_s": 180.0}
 
 
 def page(shared: Shared) -> None:
@@ -78,14 +78,20 @@ def page(shared: Shared) -> None:
 VIEWS = ("what_if", "figures", "compare", "shadow")
 
 
-@st.cache_data(ttl=KEPT_S, show_spinner=False, max_entries=2)
-def _at_hand(_shared: Shared) -> tuple[list[Version], list[str]]:
-    return at_hand(_shared.places)
+def _at_hand(shared: Shared) -> tuple[list[Version], list[str]]:
+    return shared.kept.get("at hand", lambda: at_hand(shared.places), **FRESH).value
 
 
-@st.cache_data(ttl=KEPT_S, show_spinner=False, max_entries=8)
-def _past(_shared: Shared, package: str, classes: int) -> Past:
-    return models.past_of(_shared.reader, package, classes)
+def _past(shared: Shared, package: str, classes: int) -> Past:
+    return shared.kept.get(
+        ("past", package), lambda: models.past_of(shared.reader, package, classes), **FRESH
+    ).value
+
+
+def _ran(shared: Shared) -> list[Where]:
+    return shared.kept.get(
+        "ran", lambda: models.where(shared.reader, shared.reader.runs(limit=RUNS_WHERE)), **FRESH
+    ).value
 
 
 def _on_record(shared: Shared, a: Version, b: Version) -> None:
@@ -209,7 +215,7 @@ def _costs(past: Past, known: Version, policy: Policy, ok_min: float) -> None:
 def _where(shared: Shared) -> None:
     show(div("section", tag("h2", say("models.where"))))
     now_ns = time.time_ns()
-    rows = models.where(shared.reader, shared.reader.runs(limit=RUNS_WHERE))
+    rows = _ran(shared)
     if not rows:
         show(div("empty", say("models.no_results")))
         return

@@ -103,7 +103,7 @@ def _part(shared: Shared, part: str, run: str, point: str) -> None:
     row = next((each for each in rows if each.run == run), rows[0])
     _title(shared, part, rows, row)
     plan = shared.plan(row.plan_hash)
-    points = {each.point: each for each in shared.reader.points(run=row.run)}
+    points = _points(shared, row)
     said = shared.reader.words([row.run])
     if plan is None:
         show(div("alarm", say("parts.no_plan")))
@@ -111,6 +111,19 @@ def _part(shared: Shared, part: str, run: str, point: str) -> None:
     chosen = _body(plan, points, said, part, row, point)
     if chosen:
         _point(shared, plan, row, chosen, points.get(chosen), said)
+
+
+def _points(shared: Shared, row: RunRow) -> Mapping[str, PointRow]:
+    """The entries that count. Those of a run that has its verdict change no more but by a record
+    that came late, which counts for nothing; all of its points are looked at in turn."""
+    if row.verdict is None:
+        return {each.point: each for each in shared.reader.points(run=row.run)}
+    return _closed(shared, row.run)
+
+
+@st.cache_resource(ttl=600, show_spinner=False, max_entries=16)
+def _closed(_shared: Shared, run: str) -> Mapping[str, PointRow]:
+    return {each.point: each for each in _shared.reader.points(run=run)}
 
 
 def _title(shared: Shared, part: str, rows: Sequence[RunRow], row: RunRow) -> None:

@@ -22,9 +22,13 @@ KEPT_S = 60
 A_PAGE = 20
 
 
-@st.cache_data(ttl=KEPT_S, show_spinner=False, max_entries=2)
-def _told(_shared: Shared) -> Told:
-    return shadows.told(_shared.reader, _shared.pictures.file)
+def _told(shared: Shared) -> Told:
+    return shared.kept.get(
+        "shadow",
+        lambda: shadows.told(shared.reader, shared.pictures.file),
+        fresh_s=KEPT_S,
+        old_s=3 * KEPT_S,
+    ).value
 
 
 def agreement(shared: Shared, known: Mapping[str, Version]) -> None:

@@ -18,6 +18,7 @@ from ui import words
 from ui.actions import Counter, Session
 from ui.audits import Audits
 from ui.configuration import AlarmFile, Known
+from ui.kept import Kept
 from ui.markup import Html, div, join, span, tag
 from ui.pictures import Picture, Pictures
 from ui.queries import Line
@@ -71,6 +72,7 @@ class Shared:
     reviewers_key: bytes | None
     """What pseudonyms of reviewers are made with; None where they are named."""
     alarm: AlarmFile
+    kept: Kept
 
     def plan(self, plan_hash: str) -> Plan | None:
         """A plan on record, decoded once; None where there is none of that hash. Raises
