@@ -71,6 +71,8 @@ PEOPLE = ("anna", "ben", "carla", "david", "emma")
 PASSWORD = "correct horse"
 SHARES = {"p50": 0.5, "p95": 0.95, "max": 1.0}
 THINK_S = 5.0
+WARM_S = 6.0
+"""What a person takes to see every page once, beside the others."""
 PAGES = ("line", "review", "audit", "parts", "analysis", "models", "people", "agreement")
 WANTED = {"click_p95_ms": 1500, "decision_p95_ms": 300, "growth_mb": 30}
 
@@ -282,7 +284,7 @@ UNTIL_NEXT = """
         if (point && part && mark && point.innerText + part.innerText !== before
                 && (none || (image && image.complete && image.naturalWidth)))
             return done([performance.now() - window.pressedAt, Number(mark.dataset.took)]);
-        const told = [...document.querySelectorAll('.alarm, .warning')].find(each => each.innerText);
+        const told = [...document.querySelectorAll('.alarm, .warning')].find(div => div.innerText);
         if (told && mark && Number(mark.dataset.ready) >= after) return done(told.innerText);
         if (document.querySelector('.done')) return done(null);
         requestAnimationFrame(look);
@@ -424,9 +426,12 @@ def rss_kib(pid: int) -> int:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(values) or [float("inf")]  # what was never done was not shown to be quick
-    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]  # noqa: E731
-    return {"n": len(values), **{name: round(at(share), 0) for name, share in SHARES.items()}}
+    if not values:
+        raise SystemExit("not everything was done: give the people more --minutes")
+    ordered = sorted(values)
+    at = {name: int(share * len(ordered)) for name, share in SHARES.items()}
+    told = {name: round(ordered[min(each, len(ordered) - 1)]) for name, each in at.items()}
+    return {"n": len(ordered), **told}
 
 
 def line_of(folder: Path, bodies: int, port: int) -> Line:
@@ -474,8 +479,7 @@ async def visits(url: str, options: argparse.Namespace, ui: int) -> dict[str, An
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         times = Times()
-        warm_s = 5.0
-        until = time.monotonic() + warm_s + options.minutes * 60
+        until = time.monotonic() + WARM_S * options.people + options.minutes * 60
         people = PEOPLE[: options.people]
         await asyncio.gather(
             *(person(browser, url, name, until, options.think, times) for name in people)

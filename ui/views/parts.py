@@ -246,14 +246,14 @@ def _body(
             placeholder=say("parts.any_point.hint"),
             key=f"parts-any-{row.run}",
         )
-    clicked = _clicked(event)
     rows_picked: list[int] = list(picked["selection"]["rows"]) if picked else []
     candidates = {
-        "chart": clicked,
+        "chart": _clicked(event, "chosen"),
+        "good": _clicked(event, "good"),
         "list": names[rows_picked[0]] if rows_picked and rows_picked[0] < len(names) else "",
         "any": typed or "",
     }
-    # Of three ways to choose, the one that has changed since the page was last drawn.
+    # Of all ways to choose, the one that has changed since the page was last drawn.
     key = f"parts-before-{row.run}"
     before: dict[str, str] = st.session_state.get(key, {})
     changed = [name for name, value in candidates.items() if value and value != before.get(name)]
@@ -269,8 +269,8 @@ def _urgency(point: PointRow) -> tuple[int, str]:
     return order.index(point.verdict), point.point
 
 
-def _clicked(event: Any) -> str:
-    chosen = event["selection"].get("chosen", []) if event else []
+def _clicked(event: Any, name: str) -> str:
+    chosen = event["selection"].get(name, []) if event else []
     return str(chosen[0].get("point", "")) if chosen else ""
 
 
@@ -295,10 +295,17 @@ def _chart(drawing: Drawing, points: Mapping[str, PointRow], chosen: str) -> Any
         alt.Scale(domain=[-0.02 * side, 1.02 * side]) for side in (drawing.width, drawing.height)
     )
     x, y = alt.X("x:Q", axis=None, scale=wide), alt.Y("y:Q", axis=None, scale=high)
-    is_ok = alt.datum.verdict == Verdict.OK.value
+    is_ok = frame["verdict"] == Verdict.OK.value
+    # Nearly all of a body's 5,000 points: of each one nothing but its place is computed.
+    good = (
+        alt.Chart(frame.loc[is_ok, ["point", "x", "y"]])
+        .mark_circle(size=22, opacity=0.9, color=COLOURS[Verdict.OK.value])
+        .encode(x=x, y=y, tooltip=alt.Tooltip("point:N"))
+        .add_params(alt.selection_point(name="good", fields=["point"], nearest=False))
+    )
     marks = (
-        alt.Chart(frame)
-        .mark_point(filled=True, opacity=0.9)
+        alt.Chart(frame[~is_ok])
+        .mark_point(filled=True, opacity=0.9, size=110)
         .encode(
             x=x,
             y=y,
@@ -312,7 +319,6 @@ def _chart(drawing: Drawing, points: Mapping[str, PointRow], chosen: str) -> Any
                 scale=alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds]),
                 legend=alt.Legend(orient="top", title=None),
             ),
-            size=alt.condition(is_ok, alt.value(22), alt.value(110)),
             tooltip=["point:N", "view:N", "verdict:N", "finding:N"],
         )
         .add_params(alt.selection_point(name="chosen", fields=["point"], nearest=False))
@@ -322,7 +328,7 @@ def _chart(drawing: Drawing, points: Mapping[str, PointRow], chosen: str) -> Any
         .mark_point(shape="circle", size=420, strokeWidth=2.5, color="#1f78d1")
         .encode(x=x, y=y)
     )
-    return alt.layer(marks, ring).properties(height=HEIGHT_PX)
+    return alt.layer(good, marks, ring).properties(height=HEIGHT_PX)
 
 
 # --------------------------------------------------------------------------------------- point
