@@ -307,7 +307,7 @@ class Times:
 async def person(
     browser: Browser, url: str, name: str, until: float, think_s: float, times: Times
 ) -> None:
-    """Look at one page after the other, and decide what waits, until the time is over."""
+    """Look at every page and then at any, and decide what waits, until the time is over."""
     dice = random.Random(name)
     context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
     context.set_default_timeout(120_000)
@@ -318,12 +318,13 @@ async def person(
     await log_in(page, name)
     for each in PAGES:  # a browser and a server that have seen every page once
         await go(page, each)
-    while time.monotonic() < until:
-        target = dice.choice(PAGES)
+    once = dice.sample(PAGES, len(PAGES))
+    while once or time.monotonic() < until:
+        target = once.pop() if once else dice.choice(PAGES)
         await asyncio.sleep(think_s * dice.uniform(0.8, 1.2))
         times.clicks[target].append(await go(page, target))
         if target == "review":
-            for _ in range(dice.randrange(4, 12)):
+            for _ in range(dice.randrange(4, 12) if think_s >= 1 else 2):
                 await asyncio.sleep(think_s * dice.uniform(0.8, 1.2))
                 took = await decide(page, dice.choice("gdx"))
                 if isinstance(took, str):
@@ -427,7 +428,7 @@ def rss_kib(pid: int) -> int:
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     if not values:
-        raise SystemExit("not everything was done: give the people more --minutes")
+        raise SystemExit("nothing waited for a decision")
     ordered = sorted(values)
     at = {name: int(share * len(ordered)) for name, share in SHARES.items()}
     told = {name: round(ordered[min(each, len(ordered) - 1)]) for name, each in at.items()}
