@@ -111,8 +111,15 @@ def main() -> None:
     with st.container(key="person", horizontal=True, vertical_alignment="center", gap="small"):
         language()
         login.box(opened)
+    front = st.Page(line_page, title=say("page.line"), default=True)
+
+    def line_by_its_name() -> None:
+        st.switch_page(front, query_params=st.query_params.to_dict())
+
     pages = [
-        st.Page(line_page, title=say("page.line"), url_path="line", default=True),
+        front,
+        # The first page has no address of its own for Streamlit; people type one all the same.
+        st.Page(line_by_its_name, title=say("page.line"), url_path="line", visibility="hidden"),
         st.Page(review_page, title=say("page.review"), url_path="review"),
         st.Page(audit_page, title=say("page.audit"), url_path="audit"),
         st.Page(parts_page, title=say("page.parts"), url_path="parts"),
