@@ -539,9 +539,9 @@ def test_choosing_a_part_shows_only_its_points_and_a_new_part_does_not_change_th
         assert "REVIEW" not in page.locator(".tiles").inner_text()
         assert seen.errors == []
 
-        # The first page answers to its name as well, whatever is chosen on it.
-        page.goto(page.url.replace("/?", "/line?"))
-        page.wait_for_function("document.querySelectorAll('.tile').length == 12")
+        # The first page answers to its name as well.
+        page.goto(f"{server.url}/line")
+        page.wait_for_function("document.querySelectorAll('.tile').length == 16")
         assert page.get_by_text("Page not found").count() == 0
 
 
