@@ -313,7 +313,7 @@ class Gauged(Struct, frozen=True, kw_only=True):
     """What a gauge measured at a point, in millimetres: the centre of the imprint from the planned
     place (to the right and down in the picture), the mean diameter, and roundness, the largest
     minus the smallest diameter. ``pm`` is how far each (of the centre: each coordinate) may be
-    wrong, in 95 of 100 cases."""
+    wrong, in 99 of 100 cases."""
 
     x_mm: Measure
     y_mm: Measure

@@ -6,7 +6,7 @@ Circles are drawn around and beside the imprints of rendered welds, of the plann
 neighbours alike: which of them is the planned one is a matter of place, and no network is asked.
 The net sees a circle unrolled and learns how it must move and grow, how far that may be wrong
 (Gaussian likelihood) and whether it is an imprint at all. Of the welds a fifth, by part, is left
-out: from these come the least logit and the factors of the stated uncertainty (the 95 % quantile
+out: from these come the least logit and the factors of the stated uncertainty (the 99 % quantile
 of error over stated deviation; split conformal, Lei et al. 2018).
 """
 
@@ -211,8 +211,8 @@ def _factors(welds: Welds, held: npt.NDArray[np.bool_], nets: gauge.Weights) -> 
     miss = np.abs(found.circle[:, :2] - right[:, :2]) / found.circle[:, 2:]
     grow = np.abs(np.log(found.circle[:, 2] / np.maximum(right[:, 2], 1e-3)))
     hit = there & (np.hypot(miss[:, 0], miss[:, 1]) < 0.25) & (grow < 0.2)
-    centre = np.quantile((miss / found.sigma[:, :1])[hit], 0.95)
-    size = np.quantile((grow / found.sigma[:, 1])[hit], 0.95)
+    centre = np.quantile((miss / found.sigma[:, :1])[hit], 0.99)
+    size = np.quantile((grow / found.sigma[:, 1])[hit], 0.99)
     return nets._replace(cover=(float(centre), float(size)))
 
 
