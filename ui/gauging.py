@@ -26,12 +26,15 @@ def measures(gauged: Gauged) -> str:
 
 def series(rows: Sequence[GaugeRow], name: str) -> list[Score]:
     """One of `NAMES` body by body, for a chart of individuals. `KeyError` for another name."""
-    take = {
-        "diameter": lambda one: one.diameter_mm,
-        "offset": lambda one: offset(one)[0],
-        "roundness": lambda one: one.roundness_mm,
+    values = {
+        "diameter": [row.gauged.diameter_mm for row in rows],
+        "offset": [offset(row.gauged)[0] for row in rows],
+        "roundness": [row.gauged.roundness_mm for row in rows],
     }[name]
-    return [Score(row.part, row.run, row.begun_ns, take(row.gauged)) for row in rows]
+    return [
+        Score(row.part, row.run, row.begun_ns, value)
+        for row, value in zip(rows, values, strict=True)
+    ]
 
 
 __all__ = ["NAMES", "measures", "series"]
