@@ -17,6 +17,8 @@ from inspection.policy import Judgement
 NAMES = ("diameter", "offset", "roundness")
 """What is measured and has limits, in the order in which it is said."""
 
+GAUGE_REASONS = frozenset({Reason.OUTSIDE_LIMITS, Reason.NEAR_LIMIT, Reason.NOT_MEASURED})
+
 
 def offset(gauged: Gauged) -> tuple[float, float]:
     """How far the centre lies from the planned place, and how far that may be wrong: along the
