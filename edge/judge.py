@@ -7,7 +7,7 @@ picture, no model and no exception of a driver changes that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -19,14 +19,16 @@ from edge.darkroom import Darkroom
 from edge.inference import Inference
 from edge.models import HANG_S, Models
 from edge.shadow import Shadow
-from inspection import imaging, quality, runtimes
+from inspection import gauge, imaging, quality, runtimes
 from inspection.alignment import Pose, locate
 from inspection.drawing import Drawing
 from inspection.errors import ImageError, ModelHung, PackageError
+from inspection.gauging import joined, judge_gauged
 from inspection.imaging import CropSpec, Frame
 from inspection.judging import judge_all, margins
 from inspection.log import get_logger
 from inspection.messages import (
+    Gauged,
     Inspected,
     Missed,
     Order,
@@ -208,7 +210,7 @@ class Judge:
         if order.alignment is UNSET:
             return list(order.points), [], UNSET
         pose = locate(image, order.alignment)
-        moved = [structs.replace(task, region=pose.moved(task.region)) for task in order.points]
+        moved = [_moved(task, pose) for task in order.points]
         height, width = image.shape[:2]
         why = f"the part lies so that the point is out of the picture: {_place(pose)}"
         inside, outside = [], []
@@ -291,7 +293,10 @@ class Judge:
             yield from missed(batch.tasks, Reason.MODEL_OUTPUT_INVALID, str(error))
             return
         self._laps.lap("infer")
-        entries = self._entries(order, batch, crops, said)
+        gauged = _gauged(batch)
+        if gauged:
+            self._laps.lap("gauge")
+        entries = self._entries(order, batch, crops, said, gauged)
         self._laps.lap("policy")
         yield from entries
         if self._shadow is not None:
@@ -299,7 +304,12 @@ class Judge:
             self._shadow.offer(order, name, model.package, batch.tasks, batch.image, crops, entries)
 
     def _entries(
-        self, order: Order, batch: Batch, crops: Frame, said: Outputs
+        self,
+        order: Order,
+        batch: Batch,
+        crops: Frame,
+        said: Outputs,
+        gauged: Mapping[int, Gauged | None],
     ) -> list[Inspected | Missed]:
         package = batch.model.package
         names, policy = package.manifest.class_names, package.policy
@@ -314,6 +324,9 @@ class Judge:
             )
         ):
             task = batch.tasks[k]
+            measured = gauged.get(k) or UNSET
+            if task.gauge is not UNSET:
+                judgement = joined(judgement, judge_gauged(measured, task.gauge.limits))
             verdict = judgement.verdict
             evidence: str | None = None
             inclusion: float | UnsetType = UNSET
@@ -344,6 +357,7 @@ class Judge:
                     ood=ood if ood is not None and valid_ood(ood) else UNSET,
                     inclusion=inclusion,
                     heat=heat_map,
+                    gauge=measured,
                 )
             )
         return entries
@@ -358,6 +372,25 @@ class Judge:
             return UNSET
         grey = np.rint(np.clip(heat, 0.0, 1.0) * 255.0).astype(np.uint8)
         return self._darkroom.keep(grey)
+
+
+def _moved(task: PointTask, pose: Pose) -> PointTask:
+    """The point where the part lies, and its calibration as far away as it lies."""
+    region, asked = pose.moved(task.region), task.gauge
+    if asked is UNSET:
+        return structs.replace(task, region=region)
+    here = structs.replace(asked, mm_per_px=asked.mm_per_px / pose.stance.scale)
+    return structs.replace(task, region=region, gauge=here)
+
+
+def _gauged(batch: Batch) -> dict[int, Gauged | None]:
+    """What was measured, by the number of the task, of those that ask for it."""
+    asked = [(k, task.region, task.gauge) for k, task in enumerate(batch.tasks)
+             if task.gauge is not UNSET]  # fmt: skip
+    if not asked:
+        return {}
+    found = gauge.measure(batch.image, [(region, task) for _, region, task in asked])
+    return {k: one for (k, _, _), one in zip(asked, found, strict=True)}
 
 
 def _unbelievable(

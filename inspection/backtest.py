@@ -30,6 +30,7 @@ from msgspec import Struct, UnsetType
 from inspection import imaging
 from inspection.errors import DataError, ImageError
 from inspection.evidence import EvidenceStore
+from inspection.gauging import GAUGE_REASONS
 from inspection.imaging import Frame
 from inspection.messages import Inspected, Verdict
 from inspection.package import Package
@@ -233,8 +234,8 @@ def _crop(evidence: EvidenceStore, point: PointRow, package: Package) -> Frame |
 
 def _recompute(found: _Found, package: Package, point: PointRow, said: Inspected) -> None:
     """The recorded verdict is that of the recorded scores, where the policy is at hand too."""
-    if said.model != package.ref:
-        return
+    if said.model != package.ref or said.reason in GAUGE_REASONS:
+        return  # what a gauge decided does not follow from scores
     names = package.manifest.class_names
     verdict = judge(said.scores, names, package.policy, _ood(said)).verdict
     if verdict is not point.verdict:

@@ -85,6 +85,10 @@ class Reason(enum.IntEnum):
     DEFECT = 100
     UNCERTAIN = 101
     OUT_OF_DISTRIBUTION = 102
+    # ... by the gauge
+    OUTSIDE_LIMITS = 103
+    NEAR_LIMIT = 104
+    NOT_MEASURED = 105
     # 2xx: the picture
     NO_IMAGE = 200
     IMAGE_UNREADABLE = 201
@@ -283,6 +287,43 @@ class QualityLimits(Struct, frozen=True, kw_only=True):
     content_max: Score
 
 
+Limit = Annotated[float, Meta(gt=0, le=1000)]
+Measure = Annotated[float, Meta(ge=-1000, le=1000)]
+Uncertainty = Annotated[float, Meta(ge=0, le=1000)]
+
+
+class GaugeLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How big, how far from its planned place and how much out of round an imprint may be, in
+    millimetres; what is left out has no limit."""
+
+    diameter_min_mm: Limit | UnsetType = UNSET
+    diameter_max_mm: Limit | UnsetType = UNSET
+    offset_max_mm: Limit | UnsetType = UNSET
+    roundness_max_mm: Limit | UnsetType = UNSET
+
+
+class GaugeTask(Struct, frozen=True, kw_only=True):
+    """Measure the imprint; ``mm_per_px`` is the plan's calibration of the view."""
+
+    mm_per_px: Annotated[float, Meta(gt=0, le=1000)]
+    limits: GaugeLimits
+
+
+class Gauged(Struct, frozen=True, kw_only=True):
+    """What a gauge measured at a point, in millimetres: the centre of the imprint from the planned
+    place (to the right and down in the picture), the mean diameter, and roundness, the largest
+    minus the smallest diameter. ``pm`` is how far each (of the centre: each coordinate) may be
+    wrong, in 99 of 100 cases."""
+
+    x_mm: Measure
+    y_mm: Measure
+    diameter_mm: Limit
+    roundness_mm: Uncertainty
+    centre_pm_mm: Uncertainty
+    diameter_pm_mm: Uncertainty
+    roundness_pm_mm: Uncertainty
+
+
 class Mark(Struct, frozen=True, kw_only=True):
     """A datum mark: where it lies in the reference picture and what it looks like there, a grey
     PNG cut from it around that place (`inspection.taught.corner`)."""
@@ -325,6 +366,8 @@ class PointTask(Struct, frozen=True, kw_only=True):
     """Without it a point is judged in whatever picture its view gives."""
     anomaly_only: bool | UnsetType = UNSET
     """True where the plan permits a model whose thresholds stand on good pictures alone."""
+    gauge: GaugeTask | UnsetType = UNSET
+    """Without it nothing is measured."""
 
 
 class OrderRef(Struct, frozen=True, kw_only=True):
@@ -451,6 +494,8 @@ class Inspected(Struct, frozen=True, kw_only=True, tag_field="is", tag="inspecte
     whether it was or not. Unset where none are kept, and where every picture is (NOK, REVIEW)."""
     heat: Sha256 | UnsetType = UNSET
     """Name of the heat map, where the model has one and the point is not OK."""
+    gauge: Gauged | UnsetType = UNSET
+    """Unset where the plan has no limits for it, and where nothing could be measured."""
 
 
 class Missed(Struct, frozen=True, kw_only=True, tag_field="is", tag="missed"):

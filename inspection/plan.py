@@ -40,6 +40,8 @@ from inspection.messages import (
     ID_PATTERN,
     MAX_POINTS_PER_VIEW,
     Alignment,
+    GaugeLimits,
+    GaugeTask,
     Id,
     Mark,
     QualityLimits,
@@ -56,6 +58,8 @@ MAX_MM = 1_000_000
 DEADLINE_MS = (100, 600_000)
 MARKS = (2, 16)
 """Least and most taught datums of a view."""
+GAUGE_MM_PER_PX = 0.2
+"""A view that sees less has too few pixels across an imprint to measure it."""
 MAX_TAUGHT_BYTES = 512 * 1024
 """Of one view: they travel with each of its orders."""
 INTERVAL_MINUTES = (1, 7 * 24 * 60)
@@ -166,6 +170,8 @@ class Kind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 
     model: Id
     anomaly_only: bool = False
+    gauge: GaugeLimits | None = None
+    """Of the imprint; its views need ``mm_per_px``."""
 
 
 class Deciding(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -242,6 +248,13 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=T
         """The points of a view in the order of their ids; `KeyError` where it has no such view."""
         return self._points_of[view_id]
 
+    def gauge_of(self, point: Point) -> GaugeTask | UnsetType:
+        """What is to be measured at a point; UNSET where its kind has no limits."""
+        limits, mm_per_px = self.kinds[point.kind].gauge, self.view(point.view).mm_per_px
+        if limits is None or mm_per_px is None:
+            return UNSET
+        return GaugeTask(mm_per_px=mm_per_px, limits=limits)
+
     @functools.cached_property
     def _views(self) -> dict[str, View]:
         return {view.id: view for view in self.views}
@@ -285,6 +298,10 @@ def decode_plan(data: bytes) -> Plan:
     for point in plan.points:
         if point.view not in views or point.kind not in plan.kinds:
             raise PlanError(f"plan {plan.name}: point {point.id} has no view or no kind")
+        if plan.kinds[point.kind].gauge is not None and (
+            wrong := _not_calibrated(plan.view(point.view).mm_per_px)
+        ):
+            raise PlanError(f"plan {plan.name}: view {point.view}: mm_per_px {wrong}")
     if plan.challenge is not UNSET and not plan.challenge.defects.keys() <= ids:
         raise PlanError(f"plan {plan.name}: a defect of a challenge part is at none of its points")
     return plan
@@ -401,6 +418,23 @@ def _defects(value: object) -> dict[str, str]:
     return {_identifier(point): name(finding) for point, finding in value.items()}
 
 
+def _gauge(value: object) -> GaugeLimits:
+    names = GaugeLimits.__struct_fields__
+    if not isinstance(value, dict) or not value:
+        raise _Wrong(f"must be a table with at least one of {', '.join(names)}")
+    found: dict[str, float] = {}
+    for name, limit in value.items():
+        if name not in names:
+            raise _Wrong(f"has {name!r}: {unknown(name, names)}")
+        try:
+            found[name] = _number(0, 1000, above=True)(limit)
+        except _Wrong as wrong:
+            raise _Wrong(f"{name} {wrong}") from None
+    if found.get("diameter_min_mm", 0) >= found.get("diameter_max_mm", math.inf):
+        raise _Wrong("diameter_min_mm must be less than diameter_max_mm")
+    return GaugeLimits(**found)
+
+
 def _cell_number(cell: str) -> float:
     if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", cell):
         return float(cell)
@@ -409,6 +443,21 @@ def _cell_number(cell: str) -> float:
     if re.fullmatch(r"[+-]?[0-9.]*,[0-9]*", cell):
         raise _Wrong(f"{shown(cell)} is no number: write the decimals after a point")
     raise _Wrong(f"{shown(cell)} is no number")
+
+
+def _not_calibrated(mm_per_px: float | None) -> str:
+    """Why nothing can be measured in a view of this calibration; empty where it can."""
+    if mm_per_px is None:
+        return (
+            "is missing: a kind of point in this view has limits in millimetres (gauge); measure"
+            " the view's millimetres per pixel and write them here, or remove the gauge"
+        )
+    if mm_per_px > GAUGE_MM_PER_PX:
+        return (
+            f"{mm_per_px:g} is too coarse for a gauge: {GAUGE_MM_PER_PX:g} mm per pixel at most;"
+            " use a camera with more pixels or more views, or remove the gauge"
+        )
+    return ""
 
 
 class _Field(NamedTuple):
@@ -438,6 +487,7 @@ _CHALLENGE = {
 _KIND = {
     "model": _Field(_identifier, required=True),
     "anomaly_only": _Field(_yes_or_no),
+    "gauge": _Field(_gauge),
 }
 _VIEW = {
     "id": _Field(_identifier, required=True),
@@ -545,6 +595,7 @@ class _Reader:
             self._point(raw, place)
         self._check_views()
         self._check_defects(challenge)
+        self._check_gauges()
         if "taught" in plan:
             self._read_limits(resolve(self._path, plan["taught"]))
         if self._problems:
@@ -838,6 +889,16 @@ class _Reader:
             if point not in self._ids and not self._unplaced:
                 place = self._place("challenge", "defects")
                 self._wrong(place, point, f"{point!r} is no point of this plan")
+
+    def _check_gauges(self) -> None:
+        """Millimetres come from the view's calibration alone."""
+        gauged = {name for name, kind in self._kinds.items() if kind and kind.gauge is not None}
+        for name in sorted({point.view for point in self._points if point.kind in gauged}):
+            place, view = self._views.get(name, (None, None))
+            if place is None or view is None:
+                continue
+            if wrong := _not_calibrated(view.mm_per_px):
+                self._wrong(place, "mm_per_px", wrong)
 
     def _read_limits(self, folder: Path) -> None:
         if not folder.is_dir():

@@ -1185,6 +1185,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "parts.program": ("Program", "Programm"),
     "parts.stack": ("Stack", "Blechpaket"),
     "parts.place": ("Place", "Lage"),
+    "gauge.measures": ("Measured", "Gemessen"),
+    "gauge.values": (
+        "Ø {diameter} ± {diameter_pm}, at {x}, {y} ± {centre_pm}, round {roundness} mm",
+        "Ø {diameter} ± {diameter_pm}, bei {x}, {y} ± {centre_pm}, rund {roundness} mm",
+    ),
+    "gauge.diameter": ("Imprint, diameter in mm", "Abdruck, Durchmesser in mm"),
+    "gauge.offset": ("Imprint, offset in mm", "Abdruck, Versatz in mm"),
+    "gauge.roundness": ("Imprint, roundness in mm", "Abdruck, Rundheit in mm"),
     "parts.model": ("Model package", "Modellpaket"),
     "parts.policy": ("Policy", "Policy"),
     "parts.picture": ("Picture", "Bild"),
@@ -1744,6 +1752,21 @@ REASONS: dict[Reason, Said] = {
         "The picture differs from all that the model was trained on: it cannot be relied on here.",
         "Look at the picture: another material, lamp or part? Then decide.",
     ),
+    Reason.OUTSIDE_LIMITS: Said(
+        "measure outside its limit",
+        "A measured value lies outside the plan's limit by more than it may be wrong.",
+        "Compare the values at the point with the plan's limits.",
+    ),
+    Reason.NEAR_LIMIT: Said(
+        "measure too near its limit",
+        "The imprint was measured, but a value lies so near its limit that neither is proven.",
+        "Measure the part, and decide.",
+    ),
+    Reason.NOT_MEASURED: Said(
+        "imprint not measured",
+        "The gauge found no imprint that it could measure.",
+        "Look at the picture: is the weld there? Then decide.",
+    ),
     Reason.NO_IMAGE: Said(
         "no picture",
         "The camera gave no picture when it was asked.",
@@ -1928,6 +1951,21 @@ GERMAN_REASONS: dict[Reason, Said] = {
         "anders als alles, was das Modell kennt",
         "Das Bild weicht von allem ab, womit das Modell trainiert wurde: hier ist kein Verlass.",
         "Bild ansehen: anderes Material, andere Lampe, anderes Teil? Dann entscheiden.",
+    ),
+    Reason.OUTSIDE_LIMITS: Said(
+        "Maß außerhalb der Grenze",
+        "Ein Maß liegt weiter jenseits der Grenze, als es falsch sein kann.",
+        "Die Maße des Punkts mit den Grenzen des Plans vergleichen.",
+    ),
+    Reason.NEAR_LIMIT: Said(
+        "Maß zu nah an der Grenze",
+        "Der Abdruck wurde gemessen, aber so nah an einer Grenze, dass nichts bewiesen ist.",
+        "Am Teil nachmessen und entscheiden.",
+    ),
+    Reason.NOT_MEASURED: Said(
+        "Abdruck nicht gemessen",
+        "Es war kein Abdruck zu finden, der sich messen lässt.",
+        "Bild ansehen: ist der Schweißpunkt da? Dann entscheiden.",
     ),
     Reason.NO_IMAGE: Said(
         "kein Bild",

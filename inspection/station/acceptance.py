@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from inspection.gauging import joined, judge_gauged
 from inspection.ledger import Entry
 from inspection.messages import Inspected, Missed, ModelRef, Reason, Verdict, ViewResult
 from inspection.package import Manifest
@@ -75,6 +76,8 @@ def _believe(said: Inspected, model: Released | None, kind: Kind) -> Entry:
         return _absent(said.point, Reason.MODEL_NOT_RELEASED)
     ood = None if said.ood is UNSET else said.ood
     judgement = judge(said.scores, model.manifest.class_names, model.policy, ood)
+    if kind.gauge is not None:
+        judgement = joined(judgement, judge_gauged(said.gauge, kind.gauge))
     if judgement != (said.verdict, said.reason, said.finding):
         return _absent(said.point, Reason.POLICY_DISAGREES)
     if judgement.verdict is Verdict.NOT_INSPECTED:

@@ -498,6 +498,7 @@ class Station:
                     region=p.region,
                     quality=UNSET if p.quality is None else p.quality,
                     anomaly_only=plan.kinds[p.kind].anomaly_only or UNSET,
+                    gauge=plan.gauge_of(p),
                 )
                 for p in plan.points_of(view)
             )

@@ -27,6 +27,7 @@ import power_cuts
 import promise_holds
 import quality_gate
 import rendered_welds
+import weld_gauge
 
 PROOFS = (
     power_cuts,
@@ -40,6 +41,7 @@ PROOFS = (
     alignment,
     audit_bounds,
     chart_alarms,
+    weld_gauge,
 )
 """Each prints its claims, writes them where ``--json`` says, and returns 0 where they hold."""
 

@@ -15,6 +15,7 @@ from inspection.messages import Action, LookPurpose, Verdict
 from inspection.record import part_record
 from inspection.shifts import Calendar
 from inspection.store import Reader
+from inspection.store.gauge_rows import gauge_rows
 from inspection.store.health import health
 from inspection.store.judged import judged_by, scored
 from inspection.store.looks import looks, studies
@@ -88,6 +89,8 @@ def ask_everything(floor: Floor, reader: Reader) -> None:
     score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5)
     score_rows(reader, run.plan_hash, ["p0", "p1"], bodies=5, oldest=True)
     drifting.compared(reader, run.plan_hash, floor.plan, {}, 2**62)
+    gauge_rows(reader, "p0", bodies=5, plan_hash=run.plan_hash)
+    gauge_rows(reader, "p0", bodies=1, run=run.run)
     Audits(reader).population(Calendar().shift_at(floor.clock.wall_ns()))
 
 

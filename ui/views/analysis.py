@@ -27,11 +27,12 @@ from inspection.drift import LEAST_SLOTS
 from inspection.errors import StoreError
 from inspection.messages import Verdict
 from inspection.plan import Plan
+from inspection.store.gauge_rows import gauge_rows
 from inspection.store.looks import looks
 from inspection.store.reader import RunRow
 from inspection.store.rollups import PointCount, SlotRow, point_counts, slots
 from inspection.store.score_rows import score_rows
-from ui import analysis, drifting, words
+from ui import analysis, drifting, gauging, words
 from ui.analysis import MOST_GUN_POINTS, Bar, By, Score, Subgroup
 from ui.drifting import Compared, Drift
 from ui.kept import Answer
@@ -504,6 +505,10 @@ def _trend(shared: Shared, plan_hash: str) -> None:
         past = shared.reader.past(point, runs=TREND_RUNS, plan_hash=plan_hash)
         _trend_chart(analysis.scores(past, shared.models), point)
         _measured(shared, point)
+        rows_of = gauge_rows(shared.reader, point, bodies=TREND_RUNS, plan_hash=plan_hash)
+        for name in gauging.NAMES if rows_of else ():
+            show(div("title", say(f"gauge.{name}")))
+            _individuals(gauging.series(rows_of, name)[-MOST_MEASURED:], point, f"-{name}")
     elif gun:
         points = drifting.evenly(guns[gun], MOST_GUN_POINTS)
         rows = score_rows(shared.reader, plan_hash, points, bodies=TREND_RUNS)
@@ -554,7 +559,11 @@ def _trend_chart(series: Sequence[Score], point: str) -> None:
 
 def _measured(shared: Shared, point: str) -> None:
     """What was measured at a point, as charts of individuals and of moving ranges."""
-    series = analysis.measured(looks(shared.reader, point=point))[-MOST_MEASURED:]
+    _individuals(analysis.measured(looks(shared.reader, point=point))[-MOST_MEASURED:], point)
+
+
+def _individuals(series: Sequence[Score], point: str, key: str = "") -> None:
+    """Charts of individuals and of moving ranges of values in millimetres."""
     if len(series) < LEAST_MEASURED:
         show(
             div(
@@ -572,10 +581,10 @@ def _measured(shared: Shared, point: str) -> None:
     individuals, ranges = i_chart(values, base), mr_chart(values, base)
     found = fired(individuals)
     show(div("title", say("analysis.measured", base=words.number(base))))
-    st.altair_chart(_control_chart(individuals, series, found, 180), key="analysis-i")
+    st.altair_chart(_control_chart(individuals, series, found, 180), key=f"analysis-i{key}")
     show(*_sentences(found, series), div("title", say("analysis.measured.ranges")))
     jumps = fired(ranges)
-    st.altair_chart(_control_chart(ranges, series[1:], jumps, 110), key="analysis-mr")
+    st.altair_chart(_control_chart(ranges, series[1:], jumps, 110), key=f"analysis-mr{key}")
     if jumps:
         show(*_sentences(jumps, series[1:]))
     show(_to_part(series[-1], point))
@@ -586,7 +595,7 @@ def _measured(shared: Shared, point: str) -> None:
             "moving_range_mm": [None, *ranges.values],
         }
     )
-    _export(table, "measured")
+    _export(table, f"measured{key}")
 
 
 def _to_part(last: Score, point: str) -> Html:

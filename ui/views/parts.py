@@ -15,11 +15,13 @@ from inspection.messages import Verdict
 from inspection.plan import Plan, Point
 from inspection.record import as_json, as_pdf, part_record
 from inspection.store import Reader
+from inspection.store.gauge_rows import gauge_rows
 from inspection.store.looks import LookRow, looks
 from inspection.store.parts import parts_like
 from inspection.store.reader import PastRow, PointRow, RunRow, WordRow
 from ui import words
 from ui.body_drawing import SHAPES, Drawing, drawn
+from ui.gauging import measures
 from ui.markup import Html, code, div, join, span, tag
 from ui.pictures import LARGE_SIDE_PX, Picture
 from ui.views.shared import Shared, begin, large, ready, scores, show
@@ -355,6 +357,10 @@ def _point(
         show(large(shown, say("picture.of", point=name)))
     with facts:
         show(_facts(shared, planned, name, found))
+        if plan.kinds[planned.kind].gauge is not None:
+            measured = gauge_rows(shared.reader, name, bodies=1, run=row.run)
+            show(*(div("detail", f"{say('gauge.measures')}: {measures(each.gauged)}")
+                   for each in measured))  # fmt: skip
         show(*_spoken(of_point, [each for each in seen if each.point == name], now_ns))
     past = shared.reader.past(name, before=row.number, runs=PAST_RUNS, plan_hash=row.plan_hash)
     show(_history(shared, past, now_ns))
