@@ -181,11 +181,13 @@ class PointState:
         same = _BADNESS[entry.verdict] == _BADNESS[before.verdict] and not self.words
         if self.repairs or no_look or worse or same:
             return PointState(self.point, self.severity, entry, record)
+        # It sees no worse than what people had said already. It is on record as well: what it sees
+        # stands when they take their words back, and no word for OK was said of it.
+        words = tuple(word for word in self.words if self._vote(word) is Verdict.NOK)
         if _BADNESS[entry.verdict] > _BADNESS[self.entry.verdict]:
-            # People had already said worse than their look was. The new look is on record as well:
-            # it stands when they take their words back, and no word for OK was said of it.
-            words = tuple(word for word in self.words if self._vote(word) is Verdict.NOK)
             return PointState(self.point, self.severity, entry, record, words)
+        if entry.verdict in (Verdict.NOK, Verdict.REVIEW):
+            return replace(self, words=words)
         return self
 
 

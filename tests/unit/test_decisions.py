@@ -297,6 +297,28 @@ def test_a_run_that_was_followed_by_another_can_no_longer_make_the_part_ok() -> 
     assert (nok.verdict, nok.limit) == (RunVerdict.NOK, Reason.NONE)
 
 
+@pytest.mark.parametrize("again", [Verdict.REVIEW, Verdict.NOK])
+def test_a_word_for_ok_is_not_said_of_a_look_that_came_later_and_saw_a_defect(
+    again: Verdict,
+) -> None:
+    first = say(NOK_OK, ("anna", "p0", Action.OVERRULE), ("ben", "p0", Action.CONFIRM))
+    second = look("r2", covers=frozenset({"p0"}), p0=again)
+    taken_back = say(second, ("ben", "p0", Action.CANNOT_TELL))
+    assert judge_body(PLAN, [first, taken_back]).points["p0"].entry.verdict is Verdict.NOK
+    seen_now = say(taken_back, ("anna", "p0", Action.OVERRULE))
+    assert judge_body(PLAN, [first, seen_now]).points["p0"].entry.verdict is Verdict.OK
+
+
+def test_two_people_call_the_same_look_good() -> None:
+    first = say(NOK_OK, ("anna", "p0", Action.OVERRULE))
+    second = look("r2", covers=frozenset({"p0"}), p0=Verdict.NOK)
+    ben = say(second, ("ben", "p0", Action.OVERRULE))
+    told = judge_body(TWO, [first, ben]).points["p0"]
+    assert told.standing is Standing.SECOND_PERSON_NEEDED
+    both = say(ben, ("anna", "p0", Action.OVERRULE))
+    assert judge_body(TWO, [first, both]).points["p0"].entry.verdict is Verdict.OK
+
+
 @pytest.mark.parametrize(
     "limit", [Reason.CHALLENGE_DUE, Reason.CHALLENGE_FAILED, Reason.CHALLENGE_PART]
 )
