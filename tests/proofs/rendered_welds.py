@@ -360,6 +360,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    for path in (STANDARD, SHIFTED):
+        told = rendered.recipe_of(read_description(path))
+        if rendered.scenes(told) != told.scenes:
+            raise SystemExit(f"{path}: other scenes are drawn than it names: --fix-scenes, train anew")
     package: Path | None = None
     try:
         package = released(options.package)

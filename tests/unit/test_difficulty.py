@@ -76,7 +76,7 @@ def test_the_same_seeds_draw_the_scenes_they_always_drew(path: Path) -> None:
 
 
 def test_a_set_on_file_has_the_scenes_that_it_names() -> None:
-    """The smaller one; the other is looked through by whoever draws it."""
+    """The smaller one; `make welds` looks through both."""
     told = rendered.recipe_of(read_description(rendered_welds.SHIFTED))
     assert rendered.scenes(told) == told.scenes, "rendered_welds.py --fix-scenes, and train anew"
 
