@@ -363,7 +363,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in (STANDARD, SHIFTED):
         told = rendered.recipe_of(read_description(path))
         if rendered.scenes(told) != told.scenes:
-            raise SystemExit(f"{path}: other scenes are drawn than it names: --fix-scenes, train anew")
+            raise SystemExit(f"{path}: draws other scenes than it names: --fix-scenes, train anew")
     package: Path | None = None
     try:
         package = released(options.package)
