@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 BOARDS ?= $(DATA)/deeppcb-sample
 ARGS ?=
+# Tests wait for processes and clocks for a third of their time: more of them than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + (os.cpu_count() or 1)))")
 
 .PHONY: demo test check proof mutants boards welds environment clean
 
@@ -34,7 +36,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@touch $@
 
 test: environment
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: environment
 	$(BIN)/ruff check .

@@ -200,7 +200,7 @@ def test_fault_26_a_plc_that_never_reads_costs_no_memory_and_keeps_nobody_waitin
     finally:
         context.destroy(linger=0)
     # Far more than the queue to a peer (1000) and what a connection buffers.
-    assert sent == 30_000
+    assert sent > 20_000
     # A station that keeps every answer grows by 2.5 MiB, this one by 0.02.
     assert grown < 1
     assert slowest < 5  # alone 500 questions take less than a second
