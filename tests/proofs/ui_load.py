@@ -394,8 +394,11 @@ async def another_window(page: Page, name: str, dice: random.Random) -> tuple[fl
     return took[0], took[1]
 
 
-async def many_decisions(browser: Browser, url: str, count: int, memory: Any) -> list[int]:
-    """One person decides without thinking for long; the server's memory (KiB) as it goes."""
+async def many_decisions(
+    browser: Browser, url: str, count: int, memory: Any
+) -> tuple[list[int], list[float]]:
+    """One person decides without thinking for long: the server's memory (KiB) as it goes, and how
+    long each next picture took (ms)."""
     context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
     context.set_default_timeout(120_000)
     page = await context.new_page()
@@ -403,7 +406,7 @@ async def many_decisions(browser: Browser, url: str, count: int, memory: Any) ->
     await page.goto(f"{url}/review")
     await log_in(page, PEOPLE[0])
     await page.locator(".ask").wait_for()
-    rss = []
+    rss, alone = [], []
     for number in range(count):
         if number % (max(1, count // 20)) == 0:
             rss.append(memory())
@@ -411,9 +414,10 @@ async def many_decisions(browser: Browser, url: str, count: int, memory: Any) ->
         took = await decide(page, "gd"[number % 2])
         if not isinstance(took, tuple):
             raise SystemExit(f"decision {number}: {took or 'nothing waits any more'}")
+        alone.append(took[0])
     rss.append(memory())
     await context.close()
-    return rss
+    return rss, alone
 
 
 # ------------------------------------------------------------------------------------- the measure
@@ -486,7 +490,7 @@ async def visits(url: str, options: argparse.Namespace, ui: int) -> dict[str, An
         await asyncio.gather(
             *(person(browser, url, name, until, options.think, times) for name in people)
         )
-        rss = await many_decisions(browser, url, options.decisions, lambda: rss_kib(ui))
+        rss, alone = await many_decisions(browser, url, options.decisions, lambda: rss_kib(ui))
         await browser.close()
     clicks = [each for found in times.clicks.values() for each in found]
     return {
@@ -502,6 +506,7 @@ async def visits(url: str, options: argparse.Namespace, ui: int) -> dict[str, An
         "decision_ms": spread([browser for browser, _ in times.decisions]),
         "decision_server_ms": spread([server for _, server in times.decisions]),
         "not_taken": times.told,
+        "alone_ms": spread(alone),
         "server_mb": [round(each / 1024) for each in rss],
         "growth_mb": round((rss[-1] - rss[len(rss) // 4]) / 1024, 1),
     }
