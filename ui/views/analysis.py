@@ -69,7 +69,7 @@ def page(shared: Shared) -> None:
     try:
         read = _runs(shared, window)
         runs = read.value
-        show(span("read", say("head.read", when=words.clock_time(read.read_ns, time.time_ns()))))
+        show(div("hint", say("head.read", when=words.clock_time(read.read_ns, time.time_ns()))))
         plan_hash = _plan(runs)
         if not plan_hash:
             show(div("empty", say("analysis.nothing")))
@@ -675,7 +675,8 @@ def _drifted(each: Drift) -> Html:
         before=f"{each.before:.3f}" if score else f"{each.before:.3%}",
         p=f"{each.p_value:.1g}",
     )
-    where = f"/analysis?analysis-by={each.unit.kind}"
+    # Streamlit writes into the address, and takes from there, what a choice is called on the page.
+    where = f"/analysis?analysis-by={quote(say(f'analysis.by.{each.unit.kind}'))}"
     if score:
         where = f"/analysis?analysis-point={quote(each.unit.points[0])}"
     link = tag("a", said, href=where, target="_self")

@@ -80,7 +80,7 @@ def _numbers(each: Rate | None) -> tuple[str, str, str, str]:
         return (say("versions.not_measured"), "–", "–", "–")
     return (
         say("versions.counted", errors=words.number(each.errors), of=words.number(each.trials)),
-        percent(each.rate),
+        percent(round(each.rate, 4)),  # to the nearest, as the card has it; only bounds lean
         f"{percent(each.lower)} – {percent(each.upper, up=True)}",
         percent(each.at_most, up=True),
     )
