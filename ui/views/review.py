@@ -167,7 +167,7 @@ def _live(shared: Shared) -> None:
         _lay_next(shared, table, listed)
     if table.detail is None and table.pending is not None:
         _hear(shared, table)  # before it is said that nothing waits any more
-        st.rerun(scope="fragment")
+        st.rerun()
     told = st.empty()
     _tell(told, table)
     if table.detail is None:
@@ -182,7 +182,7 @@ def _live(shared: Shared) -> None:
         shown = table.turn
         _hear(shared, table)
         if table.turn != shown:
-            st.rerun(scope="fragment")
+            st.rerun()
         _tell(told, table)
 
 
